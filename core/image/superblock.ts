@@ -1,0 +1,47 @@
+import { parseComposefsHeader } from './composefs-header.js';
+import { parseErofsSuperblock } from './erofs-superblock.js';
+import { FormatError } from './format-error.js';
+
+/** What the first bytes of an image say about it. */
+export interface ImageHeader {
+  readonly type: 'erofs' | 'composefs';
+  /** The image has POSIX ACLs and must not be mounted with `noacl`. A plain EROFS image does not say; taken as true. */
+  readonly hasAcl: boolean;
+  /** Format version of a composefs image; absent for plain EROFS. */
+  readonly composefsVersion?: 0 | 1;
+  /** Bytes per block. */
+  readonly blockSize: number;
+}
+
+/** What parseSuperblock has to see: this many bytes from offset 0, or the whole file if it is shorter. */
+export const SUPERBLOCK_WINDOW = 4096;
+
+const COMPOSEFS_MAGIC = 0xd078629a; // libcomposefs lcfs-erofs.h LCFS_EROFS_MAGIC
+
+/**
+ * Decides what kind of image this is and refuses one whose header or superblock is not well formed, so that the kernel never parses what this cannot.
+ * `firstBytes` holds at least min(fileSize, SUPERBLOCK_WINDOW) bytes from offset 0; `fileSize` is in bytes. Throws FormatError.
+ */
+export function parseSuperblock(firstBytes: Uint8Array, fileSize: number): ImageHeader {
+  if (!Number.isSafeInteger(fileSize) || fileSize < 0)
+    throw new FormatError('file-size', 'the file size is not a whole number of bytes');
+  const wanted = Math.min(fileSize, SUPERBLOCK_WINDOW);
+  if (firstBytes.length < wanted)
+    throw new FormatError('short-read', `${wanted} bytes of the image are needed, ${firstBytes.length} were read`);
+  const bytes = firstBytes.subarray(0, wanted);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (wanted >= 4 && view.getUint32(0, true) === COMPOSEFS_MAGIC) return parseComposefsHeader(view, fileSize);
+  refuseDamagedComposefs(view);
+  return parseErofsSuperblock(view, fileSize);
+}
+
+/**
+ * A composefs header whose magic alone is damaged would pass as plain EROFS, for which bytes 0-1023 are free, and its stubs and redirects would show.
+ * mkfs.erofs leaves zeros there and boot sectors start with code, so nothing honest has this shape.
+ */
+function refuseDamagedComposefs(view: DataView): void {
+  if (view.byteLength < 1024 || view.getUint32(4, true) !== 1) return;
+  if (view.getUint32(8, true) > 1 || view.getUint32(12, true) > 1) return;
+  for (let at = 16; at < 1024; at += 1) if (view.getUint8(at) !== 0) return;
+  throw new FormatError('composefs-magic', 'the image has a composefs header with a wrong magic number');
+}

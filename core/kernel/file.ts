@@ -1,0 +1,127 @@
+import { type Fd, OwnedFd } from './fd.js';
+import { AT_FDCWD, bind, bindSyscall } from './libc.js';
+
+// All four have the same number on every 64-bit architecture that Linux gained since 5.1.
+const openat2Call = bindSyscall('openat2', 437, ['fd', 'path', 'buffer', 'u64']);
+const preadCall = bind('pread', ['fd', 'buffer', 'u64', 'u64'], 'long');
+const pwriteCall = bind('pwrite', ['fd', 'buffer', 'u64', 'u64'], 'long');
+const readCall = bind('read', ['fd', 'buffer', 'u64'], 'long');
+const readlinkatCall = bind('readlinkat', ['fd', 'path', 'buffer', 'u64'], 'long');
+const linkatCall = bind('linkat', ['fd', 'path', 'fd', 'path', 'int']);
+const mkdiratCall = bind('mkdirat', ['fd', 'path', 'u32']);
+const unlinkatCall = bind('unlinkat', ['fd', 'path', 'int']);
+const memfdCreateCall = bind('memfd_create', ['path', 'u32']);
+const ftruncateCall = bind('ftruncate', ['fd', 'u64']);
+
+/** asm-generic/fcntl.h, as x86-64 and arm64 have them (arm64 swaps O_DIRECTORY and O_NOFOLLOW with O_DIRECT and O_LARGEFILE). */
+const arm = process.arch === 'arm64';
+export const O_RDONLY = 0;
+export const O_WRONLY = 1;
+export const O_RDWR = 2;
+export const O_ACCMODE = 3;
+export const O_CREAT = 0o100;
+export const O_EXCL = 0o200;
+export const O_NONBLOCK = 0o4000;
+export const O_DIRECTORY = arm ? 0o40000 : 0o200000;
+export const O_NOFOLLOW = arm ? 0o100000 : 0o400000;
+export const O_CLOEXEC = 0o2000000;
+export const O_PATH = 0o10000000;
+const O_TMPFILE = 0o20000000 | O_DIRECTORY;
+
+// linux/openat2.h
+const RESOLVE_NO_MAGICLINKS = 0x02;
+const RESOLVE_NO_SYMLINKS = 0x04;
+const RESOLVE_BENEATH = 0x08;
+
+const AT_SYMLINK_FOLLOW = 0x400;
+const AT_REMOVEDIR = 0x200;
+const MFD_CLOEXEC = 1;
+
+function openat2(directory: number, path: string, flags: number, mode: number, resolve: number): OwnedFd {
+  const how = Buffer.alloc(24); // struct open_how
+  how.writeBigUInt64LE(BigInt(flags | O_CLOEXEC), 0);
+  how.writeBigUInt64LE(BigInt(mode), 8);
+  how.writeBigUInt64LE(BigInt(resolve), 16);
+  return OwnedFd.adopt(openat2Call(directory, path, how, how.length));
+}
+
+/** Opens a path of the daemon's own choosing (configuration, /proc). */
+export function openPath(path: string, flags: number, mode = 0): OwnedFd {
+  return openat2(AT_FDCWD, path, flags, mode, 0);
+}
+
+/** Opens a path strictly below a directory: no symlink, no `..` out, no mount magic on the way. */
+export function openBeneath(directory: Fd, path: string, flags: number, mode = 0): OwnedFd {
+  return openat2(directory.raw, path, flags, mode, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
+}
+
+/** Opens a path from a directory of the daemon's own choosing, following what it finds (the magic links of /proc). */
+export function openWithin(directory: Fd, path: string, flags: number): OwnedFd {
+  return openat2(directory.raw, path, flags, 0, 0);
+}
+
+/** A path through /proc for interfaces that take only paths; valid while the descriptor is open. */
+export function procPath(fd: Fd): string {
+  return `/proc/self/fd/${fd.raw}`;
+}
+
+/** Opens again what a descriptor refers to, with other flags (O_PATH to readable, say). */
+export function reopen(fd: Fd, flags: number): OwnedFd {
+  return openPath(procPath(fd), flags);
+}
+
+/** Target of the symlink `name` in a directory, at most 4095 bytes. Throws SyscallError EINVAL if it is none. */
+export function readLinkAt(directory: Fd, name: string): string {
+  const buffer = Buffer.alloc(4096);
+  return buffer.toString('utf8', 0, readlinkatCall(directory.raw, name, buffer, buffer.length));
+}
+
+/** Reads into the buffer from an offset; returns the number of bytes, 0 at the end of the file. */
+export function readAt(fd: Fd, buffer: Uint8Array, offset: number): number {
+  return preadCall(fd.raw, buffer, buffer.length, offset);
+}
+
+/** Reads at the file's own position (pipes, eventfds, inotify, fs contexts). */
+export function read(fd: Fd, buffer: Uint8Array): number {
+  return readCall(fd.raw, buffer, buffer.length);
+}
+
+/** Writes the whole buffer at an offset. */
+export function writeAllAt(fd: Fd, buffer: Uint8Array, offset: number): void {
+  for (let done = 0; done < buffer.length;) {
+    const rest = buffer.subarray(done);
+    done += pwriteCall(fd.raw, rest, rest.length, offset + done);
+  }
+}
+
+/** A file without a name in a directory (O_TMPFILE), readable and writable, mode 0600. */
+export function openUnnamed(directory: Fd): OwnedFd {
+  return openat2(directory.raw, '.', O_TMPFILE | O_RDWR, 0o600, RESOLVE_BENEATH);
+}
+
+/** Gives an unnamed file a name. Throws SyscallError EEXIST if the name is taken. */
+export function linkUnnamed(file: Fd, directory: Fd, name: string): void {
+  linkatCall(AT_FDCWD, procPath(file), directory.raw, name, AT_SYMLINK_FOLLOW);
+}
+
+export function makeDirectoryAt(directory: Fd, name: string, mode: number): void {
+  mkdiratCall(directory.raw, name, mode);
+}
+
+export function removeDirectoryAt(directory: Fd, name: string): void {
+  unlinkatCall(directory.raw, name, AT_REMOVEDIR);
+}
+
+export function unlinkAt(directory: Fd, name: string): void {
+  unlinkatCall(directory.raw, name, 0);
+}
+
+/** Anonymous memory as a file, close-on-exec. */
+export function createMemfd(name: string): OwnedFd {
+  return OwnedFd.adopt(memfdCreateCall(name, MFD_CLOEXEC));
+}
+
+/** Sets the length in bytes. */
+export function truncate(fd: Fd, size: number): void {
+  ftruncateCall(fd.raw, size);
+}

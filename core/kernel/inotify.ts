@@ -1,0 +1,54 @@
+import { type Fd, OwnedFd } from './fd.js';
+import { read } from './file.js';
+import { bind } from './libc.js';
+import { isErrno } from './error.js';
+
+const inotifyInit1 = bind('inotify_init1', ['int']);
+const inotifyAddWatch = bind('inotify_add_watch', ['fd', 'path', 'u32']);
+const inotifyRmWatch = bind('inotify_rm_watch', ['fd', 'int']);
+
+// linux/inotify.h
+const IN_CLOEXEC = 0o2000000;
+const IN_NONBLOCK = 0o4000;
+export const IN_UNMOUNT = 0x2000;
+export const IN_Q_OVERFLOW = 0x4000;
+export const IN_IGNORED = 0x8000;
+const IN_DELETE_SELF = 0x400;
+
+export interface InotifyEvent {
+  readonly watch: number;
+  readonly mask: number;
+}
+
+export function createInotify(): OwnedFd {
+  return OwnedFd.adopt(inotifyInit1(IN_CLOEXEC | IN_NONBLOCK));
+}
+
+/**
+ * Watches an inode for the death of its superblock. The watch does not keep the superblock alive. IN_UNMOUNT is always
+ * reported; IN_DELETE_SELF stands in the mask only because it may not be empty (a mounted root is never deleted).
+ */
+export function watchUnmount(inotify: Fd, path: string): number {
+  return inotifyAddWatch(inotify.raw, path, IN_DELETE_SELF);
+}
+
+export function removeWatch(inotify: Fd, watch: number): void {
+  inotifyRmWatch(inotify.raw, watch);
+}
+
+/** Events that are waiting, at most one buffer of them. */
+export function readInotify(inotify: Fd): InotifyEvent[] {
+  const buffer = Buffer.alloc(65536);
+  let length: number;
+  try {
+    length = read(inotify, buffer);
+  } catch (error) {
+    if (isErrno(error, 'EAGAIN')) return [];
+    throw error;
+  }
+  const events: InotifyEvent[] = [];
+  for (let at = 0; at < length; at += 16 + buffer.readUInt32LE(at + 12)) {
+    events.push({ watch: buffer.readInt32LE(at), mask: buffer.readUInt32LE(at + 4) });
+  }
+  return events;
+}

@@ -1,0 +1,131 @@
+// The only module that loads native code. Every binding goes through `bind`, which checks each argument (koffi passes
+// NaN as 0, cuts strings at NUL and lets oversized integers through) and turns -1 into SyscallError at once, while
+// errno is still that of this call.
+import koffi from 'koffi';
+
+import { SyscallError } from './error.js';
+
+const libc = koffi.load('libc.so.6');
+
+type Argument = 'fd' | 'int' | 'u32' | 'u64' | 'path' | 'path?' | 'buffer' | 'buffer?';
+
+type Native<A extends Argument> = A extends 'u64'
+  ? bigint | number
+  : A extends 'path'
+    ? string | Uint8Array
+    : A extends 'path?'
+      ? string | Uint8Array | null
+      : A extends 'buffer'
+        ? Uint8Array
+        : A extends 'buffer?'
+          ? Uint8Array | null
+          : number;
+
+type Natives<T extends readonly Argument[]> = { [K in keyof T]: Native<T[K]> };
+
+const koffiType: Record<Argument, string> = {
+  fd: 'int',
+  int: 'int',
+  u32: 'uint32_t',
+  u64: 'uint64_t',
+  path: 'void *',
+  'path?': 'void *',
+  buffer: 'void *',
+  'buffer?': 'void *',
+};
+
+export const AT_FDCWD = -100;
+
+/** Bytes of a C string with its NUL. Refuses strings that hold a NUL, which C would cut there. */
+export function cString(value: string | Uint8Array): Buffer {
+  const bytes = Buffer.from(value as string);
+  if (bytes.includes(0)) throw new TypeError('a string for a system call holds a NUL byte');
+  return Buffer.concat([bytes, Buffer.alloc(1)]);
+}
+
+function integerBetween(low: number, high: number): (value: unknown) => number {
+  return (value) => {
+    if (!Number.isInteger(value) || (value as number) < low || (value as number) > high) {
+      throw new TypeError(`${String(value)} is not an integer between ${low} and ${high}`);
+    }
+    return value as number;
+  };
+}
+
+function bytes(value: unknown): Uint8Array {
+  if (!(value instanceof Uint8Array)) throw new TypeError('expected a byte buffer');
+  return value;
+}
+
+function u64(value: unknown): bigint {
+  const wide = BigInt(value as bigint | number);
+  if (wide < 0n || wide > 0xffff_ffff_ffff_ffffn) throw new TypeError(`${wide} does not fit 64 bits`);
+  return wide;
+}
+
+const check: Record<Argument, (value: unknown) => unknown> = {
+  fd: (value) => (value === AT_FDCWD ? AT_FDCWD : integerBetween(0, 0x7fff_ffff)(value)),
+  int: integerBetween(-0x8000_0000, 0x7fff_ffff),
+  u32: integerBetween(0, 0xffff_ffff),
+  u64,
+  path: (value) => cString(value as string),
+  'path?': (value) => (value === null ? null : cString(value as string)),
+  buffer: bytes,
+  'buffer?': (value) => (value === null ? null : bytes(value)),
+};
+
+const EINTR = 4;
+
+function wrap(name: string, native: (...values: unknown[]) => number, kinds: readonly Argument[]) {
+  const checks = kinds.map((kind) => check[kind]);
+  return (...values: unknown[]): number => {
+    if (values.length !== checks.length) throw new TypeError(`${name} takes ${checks.length} arguments`);
+    for (let i = 0; i < checks.length; i++) values[i] = checks[i]!(values[i]);
+    for (;;) {
+      const result = native(...values);
+      if (result !== -1) return result;
+      const errno = koffi.errno();
+      if (errno !== EINTR) throw new SyscallError(name, errno);
+    }
+  };
+}
+
+/** A libc function that returns an int or (ssize_t) long, -1 for an error. Calls interrupted by a signal are repeated. */
+export function bind<const T extends readonly Argument[]>(
+  name: string,
+  kinds: T,
+  result: 'int' | 'long' = 'int',
+): (...values: Natives<T>) => number {
+  const native = libc.func(
+    name,
+    result,
+    kinds.map((kind) => koffiType[kind]),
+  );
+  return wrap(name, native, kinds) as (...values: Natives<T>) => number;
+}
+
+/** A system call that has no libc function yet. The C ABI of Linux passes variadic integers like fixed ones. */
+export function bindSyscall<const T extends readonly Argument[]>(
+  name: string,
+  number: number,
+  kinds: T,
+): (...values: Natives<T>) => number {
+  const native = libc.func('syscall', 'long', ['long', ...kinds.map((kind) => koffiType[kind])]);
+  return wrap(name, (...values) => native(number, ...values), kinds) as (...values: Natives<T>) => number;
+}
+
+/** Address of a buffer's first byte, for structures that hold pointers. The caller keeps the buffer alive. */
+export function addressOf(buffer: Uint8Array): bigint {
+  return BigInt(koffi.address(buffer));
+}
+
+/** A libc function that returns a pointer to a structure, null when there is none. */
+export function bindLookup<T>(name: string, structure: Record<string, string>, argument: 'str' | 'uint32_t') {
+  const type = koffi.struct(structure);
+  const native = libc.func(name, koffi.pointer(type), [argument]);
+  return (key: string | number): T | null => {
+    if (typeof key === 'string' && key.includes('\0')) throw new TypeError('a name holds a NUL byte');
+    const found: unknown = native(key);
+    return found === null ? null : (koffi.decode(found, type) as T);
+  };
+}

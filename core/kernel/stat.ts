@@ -1,0 +1,91 @@
+import type { Fd } from './fd.js';
+import { AT_FDCWD, bind } from './libc.js';
+
+const statxCall = bind('statx', ['fd', 'path', 'int', 'u32', 'buffer']);
+const fstatfsCall = bind('fstatfs', ['fd', 'buffer']);
+
+// linux/stat.h, linux/fcntl.h
+const AT_EMPTY_PATH = 0x1000;
+const AT_SYMLINK_NOFOLLOW = 0x100;
+const AT_STATX_DONT_SYNC = 0x4000;
+const STATX_BASIC_STATS = 0x7ff;
+const STATX_MNT_ID_UNIQUE = 0x4000;
+const S_IFMT = 0o170000;
+
+export type FileType = 'file' | 'directory' | 'symlink' | 'block' | 'character' | 'fifo' | 'socket' | 'other';
+
+const typeOfMode: Record<number, FileType> = {
+  0o100000: 'file',
+  0o040000: 'directory',
+  0o120000: 'symlink',
+  0o060000: 'block',
+  0o020000: 'character',
+  0o010000: 'fifo',
+  0o140000: 'socket',
+};
+
+/** statx(2), without asking a (network or FUSE) file system to refresh what it knows. Times in nanoseconds. */
+export interface FileStatus {
+  readonly type: FileType;
+  readonly permissions: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly size: number;
+  readonly inode: bigint;
+  /** Device number of the file system: major in the upper, minor in the lower 32 bits. */
+  readonly device: bigint;
+  /** Device number the node stands for (block and character devices). */
+  readonly rdev: bigint;
+  readonly ctime: bigint;
+  readonly mtime: bigint;
+  /** Unique id of the mount it was reached by (Linux 6.8), else 0. */
+  readonly mountId: bigint;
+  readonly nlink: number;
+}
+
+function parseStatx(bytes: Buffer): FileStatus {
+  const mode = bytes.readUInt16LE(28);
+  const time = (at: number) => bytes.readBigInt64LE(at) * 1_000_000_000n + BigInt(bytes.readUInt32LE(at + 8));
+  const deviceAt = (at: number) => (BigInt(bytes.readUInt32LE(at)) << 32n) | BigInt(bytes.readUInt32LE(at + 4));
+  return {
+    type: typeOfMode[mode & S_IFMT] ?? 'other',
+    permissions: mode & 0o7777,
+    uid: bytes.readUInt32LE(20),
+    gid: bytes.readUInt32LE(24),
+    nlink: bytes.readUInt32LE(16),
+    inode: bytes.readBigUInt64LE(32),
+    size: Number(bytes.readBigUInt64LE(40)),
+    ctime: time(96),
+    mtime: time(112),
+    rdev: deviceAt(128),
+    device: deviceAt(136),
+    mountId: bytes.readUInt32LE(0) & STATX_MNT_ID_UNIQUE ? bytes.readBigUInt64LE(144) : 0n,
+  };
+}
+
+/** Status of an open descriptor (O_PATH too). */
+export function statFd(fd: Fd): FileStatus {
+  const buffer = Buffer.alloc(256);
+  statxCall(fd.raw, '', AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_BASIC_STATS | STATX_MNT_ID_UNIQUE, buffer);
+  return parseStatx(buffer);
+}
+
+/** Status of a path below a directory, or of a path; a symlink at its end is not followed. */
+export function statAt(directory: Fd | null, path: string): FileStatus {
+  const buffer = Buffer.alloc(256);
+  const flags = AT_SYMLINK_NOFOLLOW | AT_STATX_DONT_SYNC;
+  statxCall(directory?.raw ?? AT_FDCWD, path, flags, STATX_BASIC_STATS | STATX_MNT_ID_UNIQUE, buffer);
+  return parseStatx(buffer);
+}
+
+/** True if both are the same inode of the same file system. */
+export function sameInode(a: FileStatus, b: FileStatus): boolean {
+  return a.device === b.device && a.inode === b.inode;
+}
+
+/** Magic number of the file system of a descriptor (linux/magic.h). May ask the file system: call it where a hang is allowed. */
+export function fileSystemMagic(fd: Fd): number {
+  const buffer = Buffer.alloc(120); // struct statfs
+  fstatfsCall(fd.raw, buffer);
+  return Number(buffer.readBigUInt64LE(0) & 0xffff_ffffn);
+}

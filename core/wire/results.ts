@@ -1,0 +1,112 @@
+import { z } from 'zod';
+import { FormatError } from '../image/format-error.js';
+import { ProtocolError } from './protocol-error.js';
+import { digestSchema } from './schemas.js';
+import { readShapedDict, writeDict } from './variants.js';
+import type { Dict, DictShape } from './variants.js';
+
+// Each dict the service sends: its keys with their D-Bus types, and what a client takes from it. A client refuses keys it does not know.
+
+const imageType = z.enum(['composefs', 'erofs']);
+// Milliseconds since 1970: a number holds them exactly for longer than anybody will ask.
+const milliseconds = z.bigint().transform((value) => Number(value));
+
+const MOUNT_RESULT = { id: 't', digest: 's', rule: 's', verified: 's', type: 's', locked: 'b' } as const;
+const mountResultSchema = z.strictObject({
+  id: z.bigint(),
+  digest: digestSchema,
+  rule: z.string(),
+  /** Measured by the kernel's fs-verity, or by hashing (a private copy, or a root-owned file in place). */
+  verified: z.enum(['kernel', 'copy']),
+  type: imageType,
+  locked: z.boolean(),
+});
+export type MountResult = z.output<typeof mountResultSchema>;
+
+const CHECK_REPORT = {
+  verdict: 's',
+  rule: 's',
+  because: 's',
+  hint: 's',
+  digest: 's',
+  type: 's',
+  nosuid: 'b',
+  noexec: 'b',
+  considered: 'as',
+} as const;
+const checkReportSchema = z.strictObject({
+  verdict: z.enum(['allow', 'deny']),
+  /** Empty on deny. */
+  rule: z.string(),
+  because: z.string(),
+  /** What to do next; empty if there is nothing to do. */
+  hint: z.string(),
+  digest: digestSchema,
+  type: imageType,
+  nosuid: z.boolean(),
+  noexec: z.boolean(),
+  /** Each rule that was looked at and why it did or did not apply, one line each. */
+  considered: z.array(z.string()),
+});
+export type CheckReport = z.output<typeof checkReportSchema>;
+
+const IMAGE_ENTRY = { name: 's', digest: 's', rule: 's', repository: 's', type: 's' } as const;
+const imageEntrySchema = z.strictObject({
+  name: z.string(),
+  digest: digestSchema,
+  rule: z.string(),
+  repository: z.string(),
+  type: imageType,
+});
+export type ImageEntry = z.output<typeof imageEntrySchema>;
+
+const MOUNT_ENTRY = { id: 't', uid: 'u', digest: 's', rule: 's', since: 't', userns: 't', type: 's' } as const;
+const mountEntrySchema = z.strictObject({
+  id: z.bigint(),
+  uid: z.number(),
+  digest: digestSchema,
+  rule: z.string(),
+  since: milliseconds,
+  /** Inode number of the user namespace. */
+  userns: z.bigint(),
+  type: imageType,
+});
+/** `since` in milliseconds since 1970. */
+export type MountEntry = z.output<typeof mountEntrySchema>;
+
+const POLICY_SUMMARY = { rules: 'u', digests: 'u', repositories: 'u', loaded: 't' } as const;
+const policySummarySchema = z.strictObject({
+  rules: z.number(),
+  digests: z.number(),
+  repositories: z.number(),
+  loaded: milliseconds,
+});
+/** How many of each the policy in force has, and when it was loaded in milliseconds since 1970. */
+export type PolicySummary = z.output<typeof policySummarySchema>;
+
+export const encodeMountResult = (result: MountResult): Dict => writeDict(MOUNT_RESULT, result);
+export const encodeCheckReport = (report: CheckReport): Dict => writeDict(CHECK_REPORT, report);
+export const encodeImageEntry = (entry: ImageEntry): Dict => writeDict(IMAGE_ENTRY, entry);
+export const encodeMountEntry = (entry: MountEntry): Dict => writeDict(MOUNT_ENTRY, entry);
+export const encodePolicySummary = (summary: PolicySummary): Dict => writeDict(POLICY_SUMMARY, summary);
+
+export const decodeMountResult = (dict: unknown): MountResult => decode(MOUNT_RESULT, mountResultSchema, dict);
+export const decodeCheckReport = (dict: unknown): CheckReport => decode(CHECK_REPORT, checkReportSchema, dict);
+export const decodeImageEntries = (dicts: unknown): ImageEntry[] => decodeAll(IMAGE_ENTRY, imageEntrySchema, dicts);
+export const decodeMountEntries = (dicts: unknown): MountEntry[] => decodeAll(MOUNT_ENTRY, mountEntrySchema, dicts);
+export const decodePolicySummary = (dict: unknown): PolicySummary => decode(POLICY_SUMMARY, policySummarySchema, dict);
+
+function decodeAll<T>(shape: DictShape, schema: z.ZodType<T>, dicts: unknown): T[] {
+  if (!Array.isArray(dicts)) throw new ProtocolError('the service sent no list where one was due');
+  return (dicts as readonly unknown[]).map((dict) => decode(shape, schema, dict));
+}
+
+function decode<T>(shape: DictShape, schema: z.ZodType<T>, dict: unknown): T {
+  try {
+    return schema.parse(readShapedDict(shape, dict));
+  } catch (cause) {
+    if (cause instanceof FormatError || cause instanceof z.ZodError)
+      throw new ProtocolError('the service sent a result of another form', { cause });
+    throw cause;
+  }
+}

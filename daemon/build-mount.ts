@@ -1,0 +1,139 @@
+// Builds the mount, all by descriptor: EROFS, idmapped for the caller, and over it the overlay that joins it with the object stores.
+// Everything stays detached: if the daemon dies here, the kernel cleans up.
+import type { ImageHeader } from '../core/image/superblock.js';
+import { isErrno, SyscallError } from '../core/kernel/error.js';
+import { OwnedFd, type Fd } from '../core/kernel/fd.js';
+import { procPath } from '../core/kernel/file.js';
+import { attachLoop } from '../core/kernel/loop.js';
+import {
+  fsconfigCreate,
+  fsconfigFd,
+  fsconfigFlag,
+  fsconfigString,
+  fsmount,
+  fsopen,
+  MOUNT_ATTR_IDMAP,
+  MOUNT_ATTR_NODEV,
+  MOUNT_ATTR_NOEXEC,
+  MOUNT_ATTR_NOSUID,
+  MOUNT_ATTR_RDONLY,
+  mountSetattr,
+  openTreeClone,
+} from '../core/kernel/mount.js';
+import { RequestError } from '../core/wire/errors.js';
+
+/** Set on every mount the daemon makes, the temporary ones too: an image must never open a device with the host's meaning. */
+export const ALWAYS = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV;
+
+export interface Restrictions {
+  readonly nosuid: boolean;
+  readonly noexec: boolean;
+}
+
+export function mountAttributes({ nosuid, noexec }: Restrictions): number {
+  return ALWAYS | (nosuid ? MOUNT_ATTR_NOSUID : 0) | (noexec ? MOUNT_ATTR_NOEXEC : 0);
+}
+
+function createErofs(source: Fd, header: Pick<ImageHeader, 'type' | 'hasAcl'>, attributes: number): OwnedFd {
+  using context = fsopen('erofs');
+  fsconfigString(context, 'source', procPath(source));
+  fsconfigFlag(context, 'ro');
+  if (header.type === 'composefs' && !header.hasAcl) fsconfigFlag(context, 'noacl');
+  fsconfigCreate(context);
+  return fsmount(context, attributes);
+}
+
+/** A detached EROFS mount of an image file, through a loop device where EROFS cannot read the file (tmpfs, overlayfs: ENOTBLK). */
+export function mountErofs(image: Fd, header: Pick<ImageHeader, 'type' | 'hasAcl'>, attributes: number): OwnedFd {
+  try {
+    return createErofs(image, header, attributes);
+  } catch (error) {
+    if (!isErrno(error, 'ENOTBLK')) throw error;
+    using device = attachLoop(image);
+    return createErofs(device, header, attributes);
+  }
+}
+
+export interface Layers {
+  readonly erofs: Fd;
+  readonly objects: readonly Fd[];
+  readonly name: string;
+  /** Every object must have the fs-verity digest that the image says. */
+  readonly requireVerity: boolean;
+}
+
+export function mountOverlay({ erofs, objects, name, requireVerity }: Layers, attributes: number): OwnedFd {
+  using context = fsopen('overlay');
+  fsconfigString(context, 'source', `composefs:${name}`);
+  fsconfigString(context, 'metacopy', 'on');
+  fsconfigString(context, 'redirect_dir', 'on');
+  if (requireVerity) fsconfigString(context, 'verity', 'require');
+  fsconfigFd(context, 'lowerdir+', erofs);
+  for (const store of objects) fsconfigFd(context, 'datadir+', store);
+  fsconfigCreate(context);
+  return fsmount(context, attributes);
+}
+
+/** Makes the mount show the image's ids as ids of the user namespace. */
+export function idmap(mount: Fd, userns: Fd): void {
+  try {
+    mountSetattr(mount, { set: MOUNT_ATTR_IDMAP, userns });
+  } catch (error) {
+    if (!isErrno(error, 'EINVAL', 'EPERM')) throw error;
+    throw new RequestError('BadUserNamespace', 'the user namespace has no id maps', {
+      hint: 'write its uid_map and gid_map first (unshare -Urm does)',
+      cause: error,
+    });
+  }
+}
+
+export interface MountPlan extends Restrictions {
+  readonly image: Fd;
+  readonly header: ImageHeader;
+  readonly userns: Fd;
+  readonly objects: readonly Fd[];
+  readonly name: string;
+  readonly requireVerity: boolean;
+  /** A detached mount of the same image that may be cloned instead of made again. */
+  readonly kept?: Fd | undefined;
+}
+
+/** The idmapped, detached mount of a plan; its flags are set, but not locked yet. */
+export function buildMount(plan: MountPlan): OwnedFd {
+  const attributes = mountAttributes(plan);
+  try {
+    if (plan.header.type === 'erofs') {
+      const mount = mountErofs(plan.image, plan.header, attributes);
+      return idmapOrClose(mount, plan.userns);
+    }
+    using erofs = plan.kept ? openTreeClone(plan.kept) : mountErofs(plan.image, plan.header, ALWAYS | MOUNT_ATTR_NOSUID);
+    idmap(erofs, plan.userns);
+    return mountOverlay({ ...plan, erofs }, attributes);
+  } catch (error) {
+    throw asRefusal(error);
+  }
+}
+
+function idmapOrClose(mount: OwnedFd, userns: Fd): OwnedFd {
+  try {
+    idmap(mount, userns);
+    return mount;
+  } catch (error) {
+    mount.close();
+    throw error;
+  }
+}
+
+function asRefusal(error: unknown): unknown {
+  if (!(error instanceof SyscallError)) return error;
+  if (isErrno(error, 'ENODEV')) {
+    return new RequestError('NotSupported', 'this kernel lacks EROFS or overlayfs', {
+      cause: error,
+      hint: 'modprobe erofs overlay',
+    });
+  }
+  if (error.syscall.startsWith('fsconfig create') && isErrno(error, 'EINVAL', 'EUCLEAN', 'EOPNOTSUPP', 'EIO')) {
+    return new RequestError('BadImage', 'the kernel refuses the image', { cause: error });
+  }
+  return new RequestError('Failed', 'the mount could not be made', { cause: error });
+}

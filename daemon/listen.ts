@@ -1,0 +1,28 @@
+import { chmodSync, mkdirSync, rmSync } from 'node:fs';
+import { dirname } from 'node:path';
+
+import { isErrno } from '../core/kernel/error.js';
+import type { OwnedFd } from '../core/kernel/fd.js';
+import { connectStream, listenStream } from '../core/kernel/socket.js';
+
+const BACKLOG = 1024;
+
+function removeStaleSocket(path: string): void {
+  try {
+    connectStream(path).close();
+  } catch (error) {
+    if (isErrno(error, 'ECONNREFUSED')) rmSync(path);
+    else if (!isErrno(error, 'ENOENT')) throw error;
+    return;
+  }
+  throw new Error(`another service answers on ${path}; stop it, or give --socket another path`);
+}
+
+/** Listens on a socket path that everybody may connect to; one left behind by a daemon that is gone is replaced. */
+export function listenOn(path: string): OwnedFd {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
+  removeStaleSocket(path);
+  const listener = listenStream(path, BACKLOG);
+  chmodSync(path, 0o666);
+  return listener;
+}

@@ -1,0 +1,87 @@
+// The last steps of a mount: count it, build it, lock it, and only then let it go.
+import { OwnedFd } from '../../core/kernel/fd.js';
+import { statFd } from '../../core/kernel/stat.js';
+import { RequestError } from '../../core/wire/errors.js';
+import type { ImageOptions } from '../../core/wire/requests.js';
+import { encodeMountResult } from '../../core/wire/results.js';
+import type { LiveMount } from '../accounts.js';
+import { ALWAYS, buildMount, mountErofs, type MountPlan } from '../build-mount.js';
+import { MOUNT_ATTR_NOSUID } from '../../core/kernel/mount.js';
+import { requireAllowed, type Service } from '../service.js';
+import type { Caller, Reply } from '../transport/peer.js';
+import type { CallerUserns } from '../userns.js';
+import type { OpenedImage } from './open-image.js';
+import type { Stores } from './stores.js';
+
+export interface HandOut {
+  readonly image: OpenedImage;
+  readonly stores: Stores;
+  readonly userns: CallerUserns;
+  readonly options: ImageOptions;
+  readonly caller: Caller;
+}
+
+export interface HandedOut {
+  readonly reply: Reply;
+  readonly mount: LiveMount;
+}
+
+/** The EROFS superblock of an image, kept for the next mount of it. Plain EROFS mounts are not cloned: each is counted by its own superblock. */
+function keptErofs(service: Service, { digest, file, header }: OpenedImage) {
+  if (header.type !== 'composefs' || !service.features.has('clone-detached')) return undefined;
+  const { device, inode, ctime } = statFd(file);
+  const key = `${digest} ${device} ${inode} ${ctime}`;
+  const kept = service.kept.get(key);
+  if (kept) return kept;
+  service.kept.put(key, mountErofs(file, header, ALWAYS | MOUNT_ATTR_NOSUID));
+  return service.kept.get(key);
+}
+
+function requireFeatures(service: Service, { header }: OpenedImage): void {
+  const needed = header.type === 'composefs' ? (['erofs', 'overlay-detached-layers'] as const) : (['erofs'] as const);
+  const missing = needed.filter((feature) => !service.features.has(feature));
+  if (missing.length > 0) {
+    throw new RequestError('NotSupported', `this kernel cannot mount ${header.type} images: it lacks ${missing.join(', ')}`, {
+      hint: 'cfsctl status shows what it can do',
+    });
+  }
+}
+
+/** Builds, locks and counts the mount; the reply owns the descriptor. */
+export async function handOut(service: Service, { image, stores, userns, options, caller }: HandOut): Promise<HandedOut> {
+  requireFeatures(service, image);
+  const { mountsPerUser } = service.current().policy.limits;
+  const { rule, nosuid, noexec } = requireAllowed(service, image.digest, caller);
+  using place = service.accounts.reserve(userns.payer, mountsPerUser);
+  image.keep?.();
+  const plan: MountPlan = {
+    image: image.file,
+    header: image.header,
+    userns: userns.fd,
+    objects: stores.directories,
+    name: image.digest,
+    requireVerity: stores.requireVerity,
+    kept: keptErofs(service, image),
+    nosuid: nosuid || options.nosuid,
+    noexec: noexec || options.noexec,
+  };
+  using built = buildMount(plan);
+  const locked = await service.parking.lock(built, userns.fd, userns.payer);
+  try {
+    // Time has passed: the policy may have been replaced, and the caller may have left.
+    requireAllowed(service, image.digest, caller);
+    if (caller.isGone()) throw new RequestError('Failed', 'the caller has gone');
+    return countAndReply(locked);
+  } catch (error) {
+    locked.close();
+    throw error;
+  }
+
+  function countAndReply(mountFd: OwnedFd): HandedOut {
+    const { digest, verified } = image;
+    const { type } = image.header;
+    const mount = place.confirm(mountFd, { uid: caller.uid, digest, rule, userns: userns.inode, type });
+    const result = encodeMountResult({ id: mount.id, digest, rule, verified, type, locked: true });
+    return { mount, reply: { signature: 'ha{sv}', body: [0, result], fds: [mountFd] } };
+  }
+}

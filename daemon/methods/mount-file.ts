@@ -1,0 +1,67 @@
+import type { FdList, OwnedFd } from '../../core/kernel/fd.js';
+import { parseMountFile, type CheckFileRequest } from '../../core/wire/requests.js';
+import { requireDirectory, requireRegularFile, stealFd } from '../descriptors.js';
+import type { Service } from '../service.js';
+import type { Caller, Reply } from '../transport/peer.js';
+import { requireOwnUserns } from '../userns.js';
+import type { Notes } from './notes.js';
+import { handOut } from './hand-out.js';
+import { openCallerImage, type OpenedImage } from './open-image.js';
+import { callerStores, repositoryStores, type Stores } from './stores.js';
+
+/** The file and the stores of a request, checked for what they are. */
+export function takeFiles(request: CheckFileRequest, fds: FdList): { file: OwnedFd; directories: OwnedFd[]; close(): void } {
+  const taken: OwnedFd[] = [];
+  const close = (): void => taken.forEach((fd) => fd.close());
+  try {
+    const file = stealFd(fds, request.file, 'file');
+    taken.push(file);
+    requireRegularFile(file, 'file');
+    const directories = request.objects.map((index, i) => {
+      const directory = stealFd(fds, index, `objects[${i}]`);
+      taken.push(directory);
+      requireDirectory(directory, `objects[${i}]`);
+      return directory;
+    });
+    return { file, directories, close };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+function openStores(
+  service: Service,
+  image: OpenedImage,
+  directories: readonly OwnedFd[],
+  payer: number,
+): Stores | Promise<Stores> {
+  if (image.header.type === 'erofs') return repositoryStores([]);
+  return directories.length > 0 ? callerStores(service, directories, payer) : repositoryStores(image.repositories);
+}
+
+export async function mountFile(
+  service: Service,
+  caller: Caller,
+  body: readonly unknown[],
+  fds: FdList,
+  notes: Notes,
+): Promise<Reply> {
+  const request = parseMountFile(body);
+  notes.image = 'file';
+  using usernsFd = stealFd(fds, request.userns, 'userns');
+  const userns = requireOwnUserns(usernsFd, caller.uid);
+  notes.userns = userns.inode;
+  const files = takeFiles(request, fds);
+  try {
+    using image = await openCallerImage(service, files.file, request, caller, userns.payer);
+    notes.digest = image.digest;
+    using stores = await openStores(service, image, files.directories, userns.payer);
+    const { reply, mount } = await handOut(service, { image, stores, userns, options: request.options, caller });
+    notes.rule = mount.rule;
+    notes.mount = mount.id;
+    return reply;
+  } finally {
+    files.close();
+  }
+}

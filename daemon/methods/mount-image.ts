@@ -1,0 +1,31 @@
+import type { FdList } from '../../core/kernel/fd.js';
+import { parseMountImage } from '../../core/wire/requests.js';
+import { stealFd } from '../descriptors.js';
+import type { Service } from '../service.js';
+import type { Caller, Reply } from '../transport/peer.js';
+import { requireOwnUserns } from '../userns.js';
+import type { Notes } from './notes.js';
+import { handOut } from './hand-out.js';
+import { openRepositoryImage } from './open-image.js';
+import { repositoryStores } from './stores.js';
+
+export async function mountImage(
+  service: Service,
+  caller: Caller,
+  body: readonly unknown[],
+  fds: FdList,
+  notes: Notes,
+): Promise<Reply> {
+  const request = parseMountImage(body);
+  notes.image = request.image.kind === 'digest' ? request.image.digest : request.image.name;
+  using usernsFd = stealFd(fds, request.userns, 'userns');
+  const userns = requireOwnUserns(usernsFd, caller.uid);
+  notes.userns = userns.inode;
+  using image = await openRepositoryImage(service, request, caller, true);
+  notes.digest = image.digest;
+  using stores = repositoryStores(image.header.type === 'composefs' ? image.repositories : []);
+  const { reply, mount } = await handOut(service, { image, stores, userns, options: request.options, caller });
+  notes.rule = mount.rule;
+  notes.mount = mount.id;
+  return reply;
+}

@@ -1,0 +1,119 @@
+// From what a caller named or handed in to an image whose bytes are known and fixed.
+import type { VerityDigest } from '../../core/image/digest.js';
+import { digestAlgorithm } from '../../core/image/digest.js';
+import type { ImageHeader } from '../../core/image/superblock.js';
+import type { OwnedFd } from '../../core/kernel/fd.js';
+import { RequestError } from '../../core/wire/errors.js';
+import type { CheckFileRequest, CheckImageRequest } from '../../core/wire/requests.js';
+import { decide } from '../../policy/decide.js';
+import { readImageHeader, type MeasuredImage } from '../measure.js';
+import { findImage, type Repository } from '../repositories.js';
+import { requireAllowed, requireAnyRule, requireExpectedDigest, usefulAlgorithms, type Service } from '../service.js';
+import type { Caller } from '../transport/peer.js';
+
+export interface OpenedImage extends MeasuredImage {
+  readonly header: ImageHeader;
+  /** Where its objects are looked for unless the caller brings stores. */
+  readonly repositories: readonly Repository[];
+  [Symbol.dispose](): void;
+}
+
+function opened(measured: MeasuredImage, repositories: readonly Repository[]): OpenedImage {
+  try {
+    const header = readImageHeader(measured.file);
+    return { ...measured, header, repositories, [Symbol.dispose]: () => measured.file.close() };
+  } catch (error) {
+    measured.file.close();
+    throw error;
+  }
+}
+
+function noSuchImage(): RequestError {
+  return new RequestError('NoSuchImage', 'no repository has this image', {
+    hint: 'cfsctl images lists what you may mount; an image of your own is given as a file: ./IMAGE',
+  });
+}
+
+/** An image of a repository. Trust is asked for before the image is touched: `mustBeAllowed` for a mount, not for a check. */
+export async function openRepositoryImage(
+  service: Service,
+  { image, options }: CheckImageRequest,
+  caller: Caller,
+  mustBeAllowed: boolean,
+): Promise<OpenedImage> {
+  if (mustBeAllowed) {
+    if (image.kind === 'digest') requireAllowed(service, image.digest, caller);
+    else requireAnyRule(service, caller);
+  }
+  const found = findImage(service.current().repositories, image);
+  if (!found) throw noSuchImage();
+  if (mustBeAllowed) {
+    try {
+      requireAllowed(service, found.claimed, caller);
+    } catch (error) {
+      found.file.close();
+      throw error;
+    }
+  }
+  const measured = await service.measurer.measureRepositoryFile(found.file, digestAlgorithm(found.claimed), caller.uid);
+  try {
+    if (measured.digest !== found.claimed) {
+      throw new RequestError('BadImage', `the image has the digest ${measured.digest}, not the one its name says`);
+    }
+    requireExpectedDigest(measured.digest, options);
+  } catch (error) {
+    measured.file.close();
+    throw error;
+  }
+  return opened(measured, [found.repository]);
+}
+
+/** Measured by each algorithm that could find a rule, until one does. */
+async function measureUntilAllowed(service: Service, file: OwnedFd, request: CheckFileRequest, caller: Caller, payer: number) {
+  const { policy } = service.current();
+  const allowed = requireAnyRuleOrClose(service, file, caller);
+  const algorithms = usefulAlgorithms(allowed, request.options);
+  let measured: MeasuredImage | undefined;
+  for (const algorithm of algorithms) {
+    measured = await service.measurer.measureCallerFile(measured?.file ?? file, algorithm, payer);
+    if (measured.verified === 'kernel' || decide(policy, measured, caller).verdict === 'allow') break;
+  }
+  return measured!;
+}
+
+function requireAnyRuleOrClose(service: Service, file: OwnedFd, caller: Caller): readonly VerityDigest[] {
+  try {
+    return requireAnyRule(service, caller);
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+}
+
+/**
+ * An image the caller handed in. If it says which digest it expects and a copy of that is kept, the copy is what gets mounted, and the
+ * caller's file need not be read at all: the copy has the very bytes that the digest names.
+ */
+export async function openCallerImage(
+  service: Service,
+  file: OwnedFd,
+  request: CheckFileRequest,
+  caller: Caller,
+  payer: number,
+): Promise<OpenedImage> {
+  const { digest } = request.options;
+  const copy = digest === undefined ? undefined : service.copies.find(digest);
+  const { repositories } = service.current();
+  if (digest !== undefined && copy) {
+    file.close();
+    return opened({ file: copy, digest, verified: 'copy' }, repositories);
+  }
+  const measured = await measureUntilAllowed(service, file, request, caller, payer);
+  try {
+    requireExpectedDigest(measured.digest, request.options);
+  } catch (error) {
+    measured.file.close();
+    throw error;
+  }
+  return opened(measured, repositories);
+}

@@ -1,0 +1,61 @@
+// The object stores of a mount, and whether the kernel has to hold each object to its digest.
+import { OwnedFd } from '../../core/kernel/fd.js';
+import { measureVerity } from '../../core/kernel/verity.js';
+import { RequestError } from '../../core/wire/errors.js';
+import { VERITY_FILE_SYSTEMS } from '../measure.js';
+import type { Repository } from '../repositories.js';
+import type { Service } from '../service.js';
+
+export interface Stores {
+  readonly directories: readonly OwnedFd[];
+  readonly requireVerity: boolean;
+  [Symbol.dispose](): void;
+}
+
+function ownStores(directories: readonly OwnedFd[], requireVerity: boolean): Stores {
+  return {
+    directories,
+    requireVerity,
+    [Symbol.dispose]() {
+      for (const directory of directories) directory.close();
+    },
+  };
+}
+
+function noVerity(whose: string): RequestError {
+  return new RequestError('NotSupported', `${whose} is on a file system without fs-verity, so its objects cannot be checked`, {
+    hint: 'put it on ext4 or btrfs with fs-verity, or ask the administrator for a [[repository]] with objects = "trusted"',
+  });
+}
+
+/** Stores of the daemon's repositories. One that only root can write may be believed; with any other, every object is checked. */
+export function repositoryStores(repositories: readonly Repository[]): Stores {
+  const requireVerity = repositories.some(({ objectTrust }) => objectTrust === 'verity');
+  for (const { objects } of requireVerity ? repositories : []) {
+    if (measureVerity(objects).state === 'unsupported') throw noVerity('the image repository');
+  }
+  return ownStores(
+    repositories.map(({ objects }) => objects.duplicate()),
+    requireVerity,
+  );
+}
+
+/**
+ * Stores of the caller. overlayfs reads them with the daemon's rights, so whatever is there must prove by fs-verity that it is what
+ * the trusted image names: a directory the caller cannot read yields nothing. Takes ownership of the descriptors.
+ */
+export async function callerStores(service: Service, directories: readonly OwnedFd[], user: number): Promise<Stores> {
+  const stores = ownStores(directories, true);
+  try {
+    for (const directory of directories) {
+      const given = directory.duplicate();
+      const options = { user, timeoutMs: 10_000, given: [given] };
+      const { magic, verity } = await service.workers.run({ kind: 'inspect', file: given.raw }, options);
+      if (verity === 'unsupported' || !VERITY_FILE_SYSTEMS.has(magic)) throw noVerity('your object store');
+    }
+    return stores;
+  } catch (error) {
+    stores[Symbol.dispose]();
+    throw error;
+  }
+}

@@ -1,0 +1,202 @@
+// Staging and parked mount namespaces, one pair for each user namespace, kept while they are in use and a little longer.
+import { randomBytes } from 'node:crypto';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+
+import { OwnedFd } from '../core/kernel/fd.js';
+import { O_DIRECTORY, O_PATH, O_RDONLY, openPath } from '../core/kernel/file.js';
+import { sameInode, statFd } from '../core/kernel/stat.js';
+import { RequestError } from '../core/wire/errors.js';
+import type { WorkerPool } from './worker/pool.js';
+
+const HELPER_TIMEOUT = 5_000;
+const LOCK_TIMEOUT = 10_000;
+const IDLE_LIFETIME = 60_000;
+const MAX_PAIRS = 256;
+const MAX_PAIRS_PER_USER = 16;
+
+interface Pair {
+  readonly userns: OwnedFd;
+  readonly staging: OwnedFd;
+  readonly stagingDirectory: OwnedFd;
+  readonly parked: OwnedFd;
+  readonly parkedDirectory: OwnedFd;
+}
+
+interface Entry {
+  readonly user: number;
+  readonly pair: Promise<Pair>;
+  /** Jobs that use the pair's descriptors, hanging ones included. */
+  uses: number;
+  lastUse: number;
+}
+
+export interface Parking {
+  /** Takes a detached mount and returns a detached clone whose flags the user namespace's owner cannot clear. */
+  lock(mount: OwnedFd, userns: OwnedFd, user: number): Promise<OwnedFd>;
+  /** Namespace pairs that are kept now. */
+  count(): number;
+  /** Drops the pairs that nobody uses. */
+  sweep(olderThanMs: number): void;
+  close(): void;
+}
+
+function closePair(pair: Pair): void {
+  for (const fd of Object.values(pair) as OwnedFd[]) fd.close();
+}
+
+async function withTimeout<T>(promise: Promise<T>, milliseconds: number): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const expired = new Promise<never>((_, reject) => {
+    timer = setTimeout(
+      () => reject(new RequestError('Timeout', 'your user namespace did not let its mount namespace be made in time')),
+      milliseconds,
+    );
+  });
+  try {
+    return await Promise.race([promise, expired]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Runs the helper until the parked namespace stands, takes hold of it by descriptor, and ends the helper. */
+async function park(helper: string, staging: OwnedFd, userns: OwnedFd): Promise<{ parked: OwnedFd; directory: OwnedFd }> {
+  const child = spawn(helper, [], { stdio: ['pipe', 'pipe', 'ignore', staging.raw, userns.raw], env: {}, cwd: '/' });
+  const exited = once(child, 'exit');
+  exited.catch(() => {}); // a failed start is reported by `stands`
+  const stands = new Promise<void>((resolve, reject) => {
+    child.stdout!.once('data', () => resolve());
+    child.once('error', reject);
+    child.once('exit', (code) =>
+      reject(new RequestError('BadUserNamespace', `your user namespace refused a mount namespace (step ${code})`)),
+    );
+  });
+  try {
+    await withTimeout(stands, HELPER_TIMEOUT);
+    const parked = openPath(`/proc/${child.pid}/ns/mnt`, O_RDONLY);
+    return { parked, directory: openPath(`/proc/${child.pid}/root/stage`, O_PATH | O_DIRECTORY) };
+  } finally {
+    child.kill('SIGKILL');
+    child.stdin!.destroy();
+    child.stdout!.destroy();
+  }
+}
+
+export function createParking(workers: WorkerPool, helper: string): Parking {
+  const entries = new Map<string, Entry>();
+
+  async function makePair(userns: OwnedFd, user: number): Promise<Pair> {
+    const made = await workers.run({ kind: 'new-stage' }, { user, timeoutMs: LOCK_TIMEOUT });
+    const staging = OwnedFd.adopt(made.staging);
+    const stagingDirectory = OwnedFd.adopt(made.directory);
+    try {
+      const { parked, directory } = await park(helper, staging, userns);
+      const pair = { userns, staging, stagingDirectory, parked, parkedDirectory: directory };
+      // The namespace is its owner's from the moment it stands: what is at /stage there must be the stage we made.
+      if (!sameInode(statFd(directory), statFd(stagingDirectory))) {
+        parked.close();
+        directory.close();
+        throw new RequestError('Failed', 'something else is mounted in the namespace made for you');
+      }
+      return pair;
+    } catch (error) {
+      staging.close();
+      stagingDirectory.close();
+      throw error;
+    }
+  }
+
+  function drop(key: string): void {
+    const entry = entries.get(key);
+    if (!entry) return;
+    entries.delete(key);
+    entry.pair.then(closePair, () => {});
+  }
+
+  const unused = (user?: number): [string, Entry][] =>
+    [...entries]
+      .filter(([, entry]) => entry.uses === 0 && (user === undefined || entry.user === user))
+      .sort(([, a], [, b]) => a.lastUse - b.lastUse);
+
+  function makeRoom(user: number): void {
+    const own = [...entries.values()].filter((entry) => entry.user === user).length;
+    if (own >= MAX_PAIRS_PER_USER) {
+      const oldest = unused(user)[0];
+      if (!oldest) throw new RequestError('QuotaExceeded', 'too many of your user namespaces mount at once; try again');
+      drop(oldest[0]);
+    }
+    if (entries.size >= MAX_PAIRS) {
+      const oldest = unused()[0];
+      if (!oldest) throw new RequestError('QuotaExceeded', 'too many user namespaces mount at once; try again');
+      drop(oldest[0]);
+    }
+  }
+
+  function pairFor(userns: OwnedFd, user: number): Entry {
+    const key = statFd(userns).inode.toString();
+    const known = entries.get(key);
+    if (known) return known;
+    makeRoom(user);
+    const held = userns.duplicate(); // keeps the inode number from being given to another namespace
+    const pair = makePair(held, user);
+    const entry: Entry = { user, pair, uses: 0, lastUse: Date.now() };
+    entries.set(key, entry);
+    pair.catch(() => {
+      held.close();
+      if (entries.get(key) === entry) entries.delete(key);
+    });
+    return entry;
+  }
+
+  async function lockIn(entry: Entry, mount: OwnedFd, user: number): Promise<OwnedFd> {
+    const pair = await entry.pair;
+    const built = statFd(mount);
+    const given = mount.duplicate();
+    entry.uses++; // given back by onReleased, which for a hanging job may be long after the time-out
+    const result = await workers.run(
+      {
+        kind: 'lock',
+        mount: given.raw,
+        staging: pair.staging.raw,
+        stagingDirectory: pair.stagingDirectory.raw,
+        parked: pair.parked.raw,
+        parkedDirectory: pair.parkedDirectory.raw,
+        name: randomBytes(16).toString('hex'),
+      },
+      { user, timeoutMs: LOCK_TIMEOUT, given: [given], onReleased: () => void entry.uses-- },
+    );
+    const locked = OwnedFd.adopt(result.mount);
+    // The parked namespace is its owner's ground: hand out nothing but a clone of the very root that was built.
+    if (!sameInode(statFd(locked), built)) {
+      locked.close();
+      throw new RequestError('Failed', 'something else was mounted over your mount while it was made');
+    }
+    return locked;
+  }
+
+  const parking: Parking = {
+    async lock(mount, userns, user) {
+      const entry = pairFor(userns, user);
+      entry.uses++;
+      try {
+        return await lockIn(entry, mount, user);
+      } finally {
+        entry.uses--;
+        entry.lastUse = Date.now();
+      }
+    },
+    count: () => entries.size,
+    sweep(olderThanMs) {
+      const limit = Date.now() - olderThanMs;
+      for (const [key, entry] of unused()) if (entry.lastUse <= limit) drop(key);
+    },
+    close() {
+      clearInterval(sweeper);
+      for (const key of [...entries.keys()]) drop(key);
+    },
+  };
+  const sweeper = setInterval(() => parking.sweep(IDLE_LIFETIME), IDLE_LIFETIME / 4);
+  sweeper.unref();
+  return parking;
+}

@@ -1,0 +1,141 @@
+// Puts the service together and takes it apart again.
+import { existsSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import { OwnedFd } from '../core/kernel/fd.js';
+import { openAccounts } from './accounts.js';
+import type { Config } from './config.js';
+import { openCopies } from './copies.js';
+import { createDispatcher } from './dispatch.js';
+import { probeFeatures } from './features.js';
+import { keepSuperblocks } from './kept-superblocks.js';
+import { listenOn } from './listen.js';
+import type { Log } from './log.js';
+import { createMeasurer } from './measure.js';
+import { inheritedSockets, notify, startWatchdog } from './notify.js';
+import { createParking } from './parking.js';
+import { openPolicy } from './policy-holder.js';
+import type { Service } from './service.js';
+import { serveBus, type BusServer } from './transport/bus.js';
+import { serveDirect, type DirectServer } from './transport/direct.js';
+import { startWorkers, type Discard } from './worker/pool.js';
+
+export interface Running {
+  reload(): void;
+  /** True when nobody uses the service: no client, no live mount, nothing lately. */
+  isIdle(forMs: number): boolean;
+  stop(): Promise<void>;
+}
+
+const DEFAULT_REPOSITORIES = ['/var/lib/cfsmountd/repo', '/sysroot/composefs'];
+const SYSTEM_BUS = '/run/dbus/system_bus_socket';
+
+/** What a worker made for a request that has been given up. */
+const discard: Discard = (_kind, result) => {
+  if ('mount' in result) OwnedFd.adopt(result.mount).close();
+  if ('staging' in result) {
+    OwnedFd.adopt(result.staging).close();
+    OwnedFd.adopt(result.directory).close();
+  }
+};
+
+/** Socket path of the bus to serve; undefined for none. */
+function busPath(bus: string): string | undefined {
+  if (bus === 'none') return undefined;
+  if (bus === 'system') {
+    const address = process.env['DBUS_SYSTEM_BUS_ADDRESS'];
+    if (address) return socketOfAddress(address);
+    return existsSync(SYSTEM_BUS) ? SYSTEM_BUS : undefined;
+  }
+  return socketOfAddress(bus);
+}
+
+function socketOfAddress(address: string): string {
+  const match = /^unix:(path|abstract)=([^,;]+)/.exec(address);
+  if (!match) throw new Error(`bus address ${address} is not of the form unix:path=…`);
+  return (match[1] === 'abstract' ? '\0' : '') + decodeURIComponent(match[2]!);
+}
+
+/** Starts everything; returns when calls are answered. `programDirectory` holds the worker's script and the helper. */
+export async function start(config: Config, programDirectory: string, log: Log): Promise<Running> {
+  const policy = openPolicy({
+    directories: config.policyDirectories,
+    repositories: config.repositories,
+    defaultRepositories: DEFAULT_REPOSITORIES,
+  });
+  const sockets = inheritedSockets();
+  const workers = await startWorkers(join(programDirectory, 'cfsmountd-worker.cjs'), discard);
+  const copies = openCopies(config.stateDirectory);
+  const parking = createParking(workers, join(programDirectory, 'cfsmountd-park'));
+  const measurer = createMeasurer(workers, copies);
+  const kept = keepSuperblocks();
+  const accounts = openAccounts((event, mount) => {
+    log.debug({ mount: mount.id.toString(), uid: mount.uid, digest: mount.digest }, event);
+  });
+  const features = probeFeatures(copies);
+  const service: Service = {
+    log,
+    features,
+    workers,
+    parking,
+    copies,
+    measurer,
+    kept,
+    accounts,
+    current: policy.current,
+    hold: policy.hold,
+    reload() {
+      policy.reload();
+      kept.clear();
+    },
+  };
+  const dispatch = createDispatcher(service);
+  const listeners = sockets.length > 0 ? sockets.map(({ socket }) => socket) : [listenOn(config.socket)];
+  const servers: (DirectServer | BusServer)[] = listeners.map((listener) => serveDirect(listener, dispatch, log));
+  const bus = busPath(config.bus);
+  let stopping = false;
+  if (bus !== undefined) {
+    servers.push(
+      await serveBus(bus, dispatch, (reason) => {
+        // The service manager starts us again; live mounts go on, and calls on the bus start us too.
+        if (!stopping) throw new Error(`the bus went away: ${reason}`);
+      }),
+    );
+  }
+  const watchdog = startWatchdog();
+  notify('READY=1');
+  log.info({ socket: config.socket, inherited: sockets.length, bus: bus ?? 'none', features: [...features] }, 'ready');
+
+  return {
+    reload() {
+      notify(`RELOADING=1\nMONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`);
+      try {
+        service.reload();
+        log.info({ rules: policy.current().policy.rules.length }, 'policy read again');
+      } catch (error) {
+        log.error({ reason: String(error instanceof Error ? error.message : error) }, 'policy not replaced, the old one stays');
+      }
+      notify('READY=1');
+    },
+    isIdle(forMs) {
+      const limit = Date.now() - forMs;
+      const quiet = servers.every((server) => server.lastActivity() < limit);
+      return quiet && accounts.count() === 0 && servers.every((server) => !('count' in server) || server.count() === 0);
+    },
+    async stop() {
+      stopping = true;
+      notify('STOPPING=1');
+      clearInterval(watchdog);
+      for (const server of servers) server.close();
+      if (sockets.length === 0) await rm(config.socket, { force: true });
+      parking.close();
+      await workers.close();
+      kept.close();
+      measurer.close();
+      accounts.close();
+      copies.close();
+      policy.close();
+    },
+  };
+}

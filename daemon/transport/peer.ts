@@ -1,0 +1,80 @@
+// One connection as the service sees it: calls come in, replies go out, whatever lies below.
+import type { FdList, OwnedFd } from '../../core/kernel/fd.js';
+import type { Message } from '../../core/wire/codec.js';
+import { encodeError, encodeMethodReturn } from '../../core/wire/codec.js';
+import { METHOD_CALL } from '../../core/wire/header.js';
+import type { FdStream } from './stream.js';
+
+/** Who calls, by the word of the kernel or of the bus driver, in host ids. */
+export interface Caller {
+  readonly uid: number;
+  /** Primary and supplementary groups. */
+  readonly gids: readonly number[];
+  /** For the log only: a pid says nothing about rights. */
+  readonly pid: number | undefined;
+  readonly transport: 'direct' | 'bus';
+  /** True once the caller cannot receive an answer any more. */
+  isGone(): boolean;
+}
+
+export interface Reply {
+  readonly signature: string;
+  readonly body: readonly unknown[];
+  /** Become the transport's. */
+  readonly fds?: readonly OwnedFd[];
+}
+
+/** A failure as it goes over the wire. */
+export interface ErrorReply {
+  readonly errorName: string;
+  readonly text: string;
+}
+
+/** Answers one method call. Must not throw; disposes the list itself. */
+export type CallHandler = (message: Message, fds: FdList, caller: () => Promise<Caller>) => Promise<Reply | ErrorReply>;
+
+/** How many calls of one peer may be under way before it is read no further. */
+export const MAX_CALLS_UNDER_WAY = 16;
+
+export interface CallGate {
+  /** Runs a call and writes its answer, unless the caller wants none. */
+  accept(message: Message, fds: FdList, caller: () => Promise<Caller>): void;
+  readonly underWay: number;
+}
+
+/** Numbers the replies of a connection and holds back a peer that has too many calls under way. */
+export function createCallGate(stream: FdStream, nextSerial: () => number, handler: CallHandler, maxUnderWay: number): CallGate {
+  let underWay = 0;
+
+  function answer({ header }: Message, reply: Reply | ErrorReply): void {
+    const fds = 'fds' in reply ? (reply.fds ?? []) : [];
+    if (header.noReplyExpected) {
+      for (const fd of fds) fd.close();
+      return;
+    }
+    const common = { serial: nextSerial(), replySerial: header.serial, destination: header.sender };
+    if ('errorName' in reply) stream.write(encodeError({ ...common, ...reply }));
+    else stream.write(encodeMethodReturn({ ...common, ...reply, fds: fds.length }), fds);
+  }
+
+  async function run(message: Message, fds: FdList, caller: () => Promise<Caller>): Promise<void> {
+    underWay++;
+    stream.pauseReading(underWay >= maxUnderWay);
+    try {
+      answer(message, await handler(message, fds, caller));
+    } finally {
+      underWay--;
+      stream.pauseReading(underWay >= maxUnderWay);
+    }
+  }
+
+  return {
+    accept(message, fds, caller) {
+      if (message.header.type !== METHOD_CALL) return fds[Symbol.dispose]();
+      run(message, fds, caller).catch((error: unknown) => stream.close(String(error)));
+    },
+    get underWay() {
+      return underWay;
+    },
+  };
+}

@@ -1,0 +1,116 @@
+// A unix stream socket on the event loop, with descriptors: bytes and the descriptors that came with them go up, messages go down.
+import { isErrno } from '../../core/kernel/error.js';
+import type { OwnedFd } from '../../core/kernel/fd.js';
+import { watch } from '../../core/kernel/poll.js';
+import { receive, send } from '../../core/kernel/socket.js';
+
+export interface StreamEvents {
+  /** Takes ownership of the descriptors. A throw closes the stream with its message as the reason. */
+  onData(chunk: Buffer, fds: OwnedFd[]): void;
+  /** Once, when the stream is closed for whatever reason. */
+  onClosed(reason: string): void;
+}
+
+export interface FdStream {
+  /** Queues a message; the descriptors become the stream's and are closed once sent, or never. */
+  write(message: Buffer, fds?: readonly OwnedFd[]): void;
+  /** Stops and starts reading: what the peer sends meanwhile stays in its socket. */
+  pauseReading(paused: boolean): void;
+  readonly queuedBytes: number;
+  close(reason: string): void;
+}
+
+const READ_SIZE = 64 * 1024;
+/** How often one peer is read before the others get their turn. */
+const READS_PER_TURN = 4;
+/** A peer that does not read may keep so many bytes waiting before it is dropped. */
+const MAX_QUEUED_BYTES = 1024 * 1024;
+
+interface Outgoing {
+  rest: Buffer;
+  fds: readonly OwnedFd[];
+}
+
+// One buffer for all streams: what is read is handed up as a copy of its size.
+const readBuffer = Buffer.allocUnsafeSlow(READ_SIZE);
+
+/** Takes ownership of a connected socket that does not block. */
+export function openStream(socket: OwnedFd, events: StreamEvents): FdStream {
+  const queue: Outgoing[] = [];
+  let queuedBytes = 0;
+
+  function close(reason: string): void {
+    if (!socket.isOpen) return;
+    watcher.stop();
+    socket.close();
+    for (const { fds } of queue.splice(0)) for (const fd of fds) fd.close();
+    events.onClosed(reason);
+  }
+
+  /** The stream's own duty on every path: an error here concerns this peer alone. */
+  function guarded(step: () => void): void {
+    try {
+      if (socket.isOpen) step();
+    } catch (error) {
+      close(error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  function readOnce(): boolean {
+    const received = receive(socket, readBuffer);
+    if (!received) return false;
+    if (received.truncated || received.bytes === 0) {
+      for (const fd of received.fds) fd.close();
+      close(received.truncated ? 'descriptors were lost on the way' : 'closed by the peer');
+      return false;
+    }
+    events.onData(Buffer.from(readBuffer.subarray(0, received.bytes)), received.fds);
+    return received.bytes === READ_SIZE || received.fds.length > 0;
+  }
+
+  function flush(): void {
+    while (queue.length > 0) {
+      const head = queue[0]!;
+      const sent = send(socket, head.rest, head.fds);
+      if (sent === null) break;
+      for (const fd of head.fds) fd.close(); // they went with the first byte
+      head.fds = [];
+      head.rest = head.rest.subarray(sent);
+      queuedBytes -= sent;
+      if (head.rest.length === 0) queue.shift();
+    }
+    watcher.wantWritable(queue.length > 0);
+  }
+
+  const watcher = watch(socket, ({ readable, writable }) => {
+    if (writable) guarded(flush);
+    for (let i = 0; readable && i < READS_PER_TURN && socket.isOpen; i++) {
+      let more = false;
+      guarded(() => void (more = readOnce()));
+      if (!more) break;
+    }
+  });
+
+  return {
+    write(message, fds = []) {
+      if (!socket.isOpen) {
+        for (const fd of fds) fd.close();
+        return;
+      }
+      queue.push({ rest: message, fds });
+      queuedBytes += message.length;
+      guarded(flush);
+      if (queuedBytes > MAX_QUEUED_BYTES) close('does not read its replies');
+    },
+    pauseReading: (paused) => socket.isOpen && watcher.wantReadable(!paused),
+    get queuedBytes() {
+      return queuedBytes;
+    },
+    close,
+  };
+}
+
+/** True for errors that mean the peer has gone, which is nobody's fault. */
+export function isPeerGone(error: unknown): boolean {
+  return isErrno(error, 'EPIPE', 'ECONNRESET');
+}

@@ -1,0 +1,62 @@
+import type { OwnedFd } from '../core/kernel/fd.js';
+import { CLONE_NEWUSER, namespaceType, usernsOwner, usernsParent } from '../core/kernel/namespace.js';
+import { statFd } from '../core/kernel/stat.js';
+import { RequestError } from '../core/wire/errors.js';
+
+/** A user namespace that is the caller's own: it, or an ancestor of it below the initial one, is owned by the caller's uid. */
+export interface CallerUserns {
+  readonly fd: OwnedFd;
+  /** Inode number of the namespace, its identity for logs and lists. */
+  readonly inode: bigint;
+  /**
+   * Host uid that pays for mounts in it: the owner of the outermost namespace around it that is not root's. A user who acts under
+   * many subordinate ids is one user.
+   */
+  readonly payer: number;
+}
+
+// The kernel nests user namespaces 33 deep (kernel/user_namespace.c).
+const MAX_DEPTH = 40;
+
+/** Owner uids from the namespace itself outwards, without the initial namespace. */
+function ownersOutwards(userns: OwnedFd): number[] {
+  const owners: number[] = [];
+  const held: OwnedFd[] = [];
+  try {
+    let current = userns;
+    for (let depth = 0; depth < MAX_DEPTH; depth++) {
+      const parent = usernsParent(current);
+      if (!parent) return owners;
+      held.push(parent);
+      owners.push(usernsOwner(current));
+      current = parent;
+    }
+    throw new RequestError('BadUserNamespace', 'the user namespace is nested too deeply');
+  } finally {
+    for (const fd of held) fd.close();
+  }
+}
+
+/**
+ * Checks that the descriptor is a user namespace of the caller. Anyone can get a descriptor of anyone's namespace (/proc), and a
+ * mount made for another's would be under the other's control.
+ */
+export function requireOwnUserns(fd: OwnedFd, callerUid: number): CallerUserns {
+  if (namespaceType(fd) !== CLONE_NEWUSER) {
+    throw new RequestError('BadUserNamespace', 'userns is not a descriptor of a user namespace', {
+      hint: 'pass an open /proc/self/ns/user',
+    });
+  }
+  const owners = ownersOutwards(fd);
+  if (owners.length === 0) {
+    throw new RequestError('BadUserNamespace', "userns is the host's own user namespace", {
+      hint: 'call from inside a user namespace of your own, for example: unshare -Urm or podman unshare',
+    });
+  }
+  if (!owners.includes(callerUid)) {
+    throw new RequestError('BadUserNamespace', `the user namespace does not belong to uid ${callerUid}`, {
+      hint: 'pass a user namespace that you made',
+    });
+  }
+  return { fd, inode: statFd(fd).inode, payer: owners.findLast((owner) => owner !== 0) ?? callerUid };
+}

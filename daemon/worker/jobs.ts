@@ -1,0 +1,67 @@
+// What the daemon asks of a worker thread. Descriptors travel as numbers: all threads of a process share one table.
+// Those marked "given" belong to the worker, which closes them; the others stay with the daemon, which keeps them
+// open until the worker has answered, however late that is.
+
+/** Digest of a file's bytes, and a private copy of them if `copy` is there. Lengths in bytes. */
+export interface HashJob {
+  readonly kind: 'hash';
+  /** given */
+  readonly file: number;
+  /** given: an empty file that takes the copy */
+  readonly copy: number | null;
+  readonly size: number;
+  readonly algorithm: 'sha256' | 'sha512';
+}
+
+/** What a caller's file is, asked where a file system that never answers does no harm. */
+export interface InspectJob {
+  readonly kind: 'inspect';
+  /** given */
+  readonly file: number;
+}
+
+/** A new staging namespace: tiny, owned by the initial user namespace, with one shared mount point. */
+export interface NewStageJob {
+  readonly kind: 'new-stage';
+}
+
+/** Carries a mount over into the parked namespace and back out of it as a detached mount with locked flags. */
+export interface LockJob {
+  readonly kind: 'lock';
+  /** given */
+  readonly mount: number;
+  readonly staging: number;
+  readonly stagingDirectory: number;
+  readonly parked: number;
+  readonly parkedDirectory: number;
+  readonly name: string;
+}
+
+export type Job = HashJob | InspectJob | NewStageJob | LockJob;
+
+export interface InspectResult {
+  /** statfs f_type */
+  readonly magic: number;
+  readonly verity: 'enabled' | 'disabled' | 'unsupported';
+  readonly algorithm?: 'sha256' | 'sha512';
+  /** hex */
+  readonly digest?: string;
+}
+
+export interface Results {
+  readonly hash: { readonly digest: string };
+  readonly inspect: InspectResult;
+  /** Numbers of the namespace descriptor and of an O_PATH descriptor of its mount point: given to the daemon. */
+  readonly 'new-stage': { readonly staging: number; readonly directory: number };
+  /** Number of the locked, detached mount: given to the daemon. */
+  readonly lock: { readonly mount: number };
+}
+
+/** A failure, in a form that survives postMessage. */
+export interface JobFailure {
+  readonly message: string;
+  readonly syscall?: string;
+  readonly errno?: number;
+}
+
+export type Answer = { readonly ok: Results[keyof Results] } | { readonly failure: JobFailure } | { readonly ready: true };

@@ -1,0 +1,193 @@
+// The daemon's side of the worker threads. A thread that hangs cannot be ended, so it is left to itself: its user gets
+// no further thread until it comes back, and everybody else gets another one.
+import { Worker } from 'node:worker_threads';
+
+import { SyscallError } from '../../core/kernel/error.js';
+import type { OwnedFd } from '../../core/kernel/fd.js';
+import { RequestError } from '../../core/wire/errors.js';
+import type { Answer, Job, JobFailure, Results } from './jobs.js';
+
+const MAX_THREADS = 8;
+/** Of these threads, how many may read files at a time: the rest stay free for mounts. */
+const MAX_FILE_JOBS = 5;
+const MAX_ABANDONED = 32;
+const MAX_QUEUED_PER_USER = 64;
+/** A thread that nobody needed for so long ends, but one is always kept. Milliseconds. */
+const SPARE_LIFETIME = 30_000;
+/** How long a job may wait for a thread. Milliseconds. */
+const QUEUE_TIMEOUT = 30_000;
+
+export interface JobOptions {
+  /** Who pays for the thread while it works or hangs. */
+  readonly user: number;
+  readonly timeoutMs: number;
+  /** The descriptors whose numbers the job calls given: the thread's from the moment it gets the job, closed if it never does. */
+  readonly given?: readonly OwnedFd[];
+  /** Runs when the thread is done with the job's borrowed descriptors, late answers included. */
+  readonly onReleased?: () => void;
+}
+
+interface Task extends JobOptions {
+  readonly job: Job;
+  readonly resolve: (result: never) => void;
+  readonly reject: (error: Error) => void;
+}
+
+interface Thread {
+  readonly worker: Worker;
+  ready: boolean;
+  task: Task | undefined;
+  timer: NodeJS.Timeout | undefined;
+  abandoned: boolean;
+  idleSince: number;
+}
+
+export interface WorkerPool {
+  run<J extends Job>(job: J, options: JobOptions): Promise<Results[J['kind']]>;
+  /** Threads alive, and those among them that hang. */
+  count(): { threads: number; abandoned: number };
+  close(): Promise<void>;
+}
+
+/** Closes what a late or unwanted answer brought. */
+export type Discard = (kind: Job['kind'], result: Results[keyof Results]) => void;
+
+const isFileJob = (job: Job): boolean => job.kind === 'hash' || job.kind === 'inspect';
+
+function drop(task: Task, error: Error): void {
+  for (const fd of task.given ?? []) fd.close();
+  task.onReleased?.();
+  task.reject(error);
+}
+
+function asError(failure: JobFailure): Error {
+  if (failure.syscall !== undefined && failure.errno !== undefined) return new SyscallError(failure.syscall, failure.errno);
+  return new Error(failure.message);
+}
+
+/** Starts the pool and waits for its first thread. `script` is the worker's entry point. */
+export async function startWorkers(script: URL | string, discard: Discard): Promise<WorkerPool> {
+  const threads = new Set<Thread>();
+  const queue: Task[] = [];
+  let closing = false;
+
+  const usable = (): Thread[] => [...threads].filter((thread) => !thread.abandoned);
+  const tasks = (): Task[] => [...threads].flatMap((thread) => thread.task ?? []);
+
+  /** One file job and one mount at a time for each user, so that one user's slow or hanging jobs never hold all threads. */
+  function mayStart({ job, user }: Task): boolean {
+    const running = tasks().filter((task) => isFileJob(task.job) === isFileJob(job));
+    return !running.some((task) => task.user === user) && (!isFileJob(job) || running.length < MAX_FILE_JOBS);
+  }
+
+  function finish(thread: Thread): Task | undefined {
+    const task = thread.task;
+    clearTimeout(thread.timer);
+    thread.task = undefined;
+    thread.idleSince = Date.now();
+    task?.onReleased?.();
+    return task;
+  }
+
+  function onAnswer(thread: Thread, answer: Answer): void {
+    if ('ready' in answer) thread.ready = true;
+    else {
+      const task = finish(thread);
+      if (task && thread.abandoned) {
+        thread.abandoned = false;
+        if ('ok' in answer) discard(task.job.kind, answer.ok);
+      } else if (task && 'ok' in answer) task.resolve(answer.ok as never);
+      else if (task && 'failure' in answer) task.reject(asError(answer.failure));
+    }
+    dispatch();
+  }
+
+  function spawn(): Thread {
+    const worker = new Worker(script, { stdin: false, env: {}, resourceLimits: { maxOldGenerationSizeMb: 128 } });
+    const thread: Thread = { worker, ready: false, task: undefined, timer: undefined, abandoned: false, idleSince: Date.now() };
+    threads.add(thread);
+    worker.on('message', (answer: Answer) => onAnswer(thread, answer));
+    worker.on('error', (error) => finish(thread)?.reject(error));
+    worker.on('exit', () => {
+      threads.delete(thread);
+      finish(thread)?.reject(new Error('a worker thread ended'));
+      dispatch();
+    });
+    return thread;
+  }
+
+  function abandon(thread: Thread): void {
+    thread.abandoned = true;
+    thread.task!.reject(new RequestError('Timeout', 'a file system or namespace of yours did not answer in time'));
+    dispatch();
+  }
+
+  function assign(thread: Thread, task: Task): void {
+    thread.task = task;
+    thread.timer = setTimeout(() => abandon(thread), task.timeoutMs);
+    for (const fd of task.given ?? []) fd.release();
+    thread.worker.postMessage(task.job);
+  }
+
+  function dispatch(): void {
+    if (closing) return;
+    for (const task of [...queue]) {
+      const thread = mayStart(task) ? usable().find((candidate) => candidate.ready && !candidate.task) : undefined;
+      if (!thread) continue;
+      queue.splice(queue.indexOf(task), 1);
+      assign(thread, task);
+    }
+    const coming = usable().filter((thread) => !thread.ready).length;
+    if (queue.filter(mayStart).length > coming && usable().length < MAX_THREADS) spawn();
+  }
+
+  function refuseHanging({ user, job }: Task): void {
+    const hanging = [...threads].filter((thread) => thread.abandoned);
+    if (hanging.some(({ task }) => task?.user === user && isFileJob(task.job) === isFileJob(job))) {
+      throw new RequestError('Timeout', 'an earlier request of yours still waits for a file system that does not answer');
+    }
+    if (hanging.length >= MAX_ABANDONED) throw new RequestError('QuotaExceeded', 'too many requests hang; try again later');
+    if (queue.filter((task) => task.user === user).length >= MAX_QUEUED_PER_USER) {
+      throw new RequestError('QuotaExceeded', 'too many requests of yours are waiting; try again when they are done');
+    }
+  }
+
+  function enqueue(task: Task): void {
+    try {
+      refuseHanging(task);
+    } catch (error) {
+      return drop(task, error as Error);
+    }
+    queue.push(task);
+    dispatch();
+    if (!queue.includes(task)) return;
+    setTimeout(() => {
+      if (!queue.includes(task)) return;
+      queue.splice(queue.indexOf(task), 1);
+      drop(task, new RequestError('Timeout', 'the service is busy; try again'));
+    }, QUEUE_TIMEOUT).unref();
+  }
+
+  const sweeper = setInterval(() => {
+    const idle = usable().filter((thread) => thread.ready && !thread.task && Date.now() - thread.idleSince > SPARE_LIFETIME);
+    if (usable().length > 1 && idle[0]) void idle[0].worker.terminate();
+  }, SPARE_LIFETIME / 3);
+  sweeper.unref();
+
+  const first = spawn();
+  await new Promise<void>((resolve, reject) => {
+    first.worker.once('message', () => resolve());
+    first.worker.once('error', reject);
+  });
+
+  return {
+    run: (job, options) => new Promise((resolve, reject) => enqueue({ ...options, job, resolve, reject })),
+    count: () => ({ threads: threads.size, abandoned: [...threads].filter((thread) => thread.abandoned).length }),
+    async close() {
+      closing = true;
+      clearInterval(sweeper);
+      for (const task of queue.splice(0)) drop(task, new RequestError('Failed', 'the service is stopping'));
+      await Promise.all([...threads].filter((thread) => !thread.abandoned).map((thread) => thread.worker.terminate()));
+    },
+  };
+}

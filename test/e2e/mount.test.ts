@@ -1,0 +1,54 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+
+import { type Actor, startActor } from '../support/actor.js';
+import { type Daemon, startDaemon } from '../support/daemon.js';
+import { makeErofs, policyText } from '../support/images.js';
+import { makeScratch } from '../support/scratch.js';
+
+const scratch = makeScratch();
+const image = join(scratch.path, 'image.erofs');
+let daemon: Daemon;
+let actor: Actor;
+let digest: string;
+
+before(async () => {
+  digest = makeErofs(image, { 'hello.txt': 'hello\n' });
+  daemon = await startDaemon({ policy: policyText({ digests: [digest] }) });
+  actor = await startActor({ uid: 4711 });
+});
+after(async () => {
+  await actor?.stop();
+  await daemon?.stop();
+  scratch.remove();
+});
+
+test("a caller's image file is mounted, its root's files owned by uid 0 of the caller's namespace", async () => {
+  const seen = await actor.do(
+    ({ client, file, fs, mount }, { address, image }) => {
+      const connection = client.connect({ address });
+      const fd = file.openPath(image, file.O_RDONLY);
+      const { mount: received, result } = connection.mountFile(fd, []);
+      const directory = fs.mkdtempSync('/tmp/cfsmountd-mnt-');
+      client.attach(received, directory);
+      received.close();
+      const { uid, gid } = fs.statSync(`${directory}/hello.txt`);
+      const text = fs.readFileSync(`${directory}/hello.txt`, 'utf8');
+      const live = connection.listMounts().length;
+      mount.umount2(directory, 0);
+      fs.rmdirSync(directory);
+      return { uid, gid, text, live, digest: result.digest, verified: result.verified, locked: result.locked };
+    },
+    { address: daemon.address, image },
+  );
+  assert.deepEqual(seen, { uid: 0, gid: 0, text: 'hello\n', live: 1, digest, verified: 'copy', locked: true });
+});
+
+test('the mount counts until it is gone, and no longer', async () => {
+  await daemon.eventually('no live mounts', () => true);
+  const live = await actor.do(({ client }, { address }) => client.connect({ address }).listMounts().length, {
+    address: daemon.address,
+  });
+  assert.equal(live, 0);
+});

@@ -1,0 +1,28 @@
+// Bundles the two programs and the worker into dist/. koffi stays outside: it is native code, found in node_modules.
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+
+import { build } from 'esbuild';
+
+const programs = [
+  { in: 'daemon/main.ts', out: 'dist/cfsmountd', executable: true },
+  { in: 'daemon/worker/worker.ts', out: 'dist/cfsmountd-worker.cjs', executable: false },
+  { in: 'client/cfsctl.ts', out: 'dist/cfsctl', executable: true },
+];
+
+mkdirSync('dist', { recursive: true });
+// The programs have no ending, so this says that they are CommonJS.
+writeFileSync('dist/package.json', '{ "type": "commonjs" }\n');
+for (const program of programs) {
+  await build({
+    entryPoints: [program.in],
+    outfile: program.out,
+    bundle: true,
+    platform: 'node',
+    target: 'node20.18',
+    format: 'cjs',
+    external: ['koffi'],
+    legalComments: 'none',
+    logLevel: 'warning',
+  });
+  if (program.executable) chmodSync(program.out, 0o755);
+}
