@@ -116,7 +116,7 @@ export function bindSyscall<const T extends readonly Argument[]>(
 
 /** Address of a buffer's first byte, for structures that hold pointers. The caller keeps the buffer alive. */
 export function addressOf(buffer: Uint8Array): bigint {
-  return BigInt(koffi.address(buffer));
+  return koffi.address(buffer);
 }
 
 /** A libc function that returns a pointer to a structure, null when there is none. */

@@ -97,7 +97,7 @@ export function refused(raw: Raw | Buffer, message: RegExp, fds = 0, limits?: Gu
     assert.match(error.message, message);
     return error;
   }
-  assert.fail(`passed, expected ${message}`);
+  return assert.fail(`passed, expected ${message}`);
 }
 
 export const withField = (...field: Field): Raw => ({ fields: [...CALL, field] });

@@ -1,5 +1,4 @@
 // A unix stream socket on the event loop, with descriptors: bytes and the descriptors that came with them go up, messages go down.
-import { isErrno } from '../../core/kernel/error.js';
 import type { OwnedFd } from '../../core/kernel/fd.js';
 import { watch } from '../../core/kernel/poll.js';
 import { receive, send } from '../../core/kernel/socket.js';
@@ -108,9 +107,4 @@ export function openStream(socket: OwnedFd, events: StreamEvents): FdStream {
     },
     close,
   };
-}
-
-/** True for errors that mean the peer has gone, which is nobody's fault. */
-export function isPeerGone(error: unknown): boolean {
-  return isErrno(error, 'EPIPE', 'ECONNRESET');
 }

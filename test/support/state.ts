@@ -1,0 +1,71 @@
+// What a daemon holds of the host: everything that has to be as before once a request is over, however it ended.
+import { readdirSync, readFileSync } from 'node:fs';
+
+import { O_RDONLY, openPath } from '../../core/kernel/file.js';
+import { ioctlBuffer } from '../../core/kernel/ioctl.js';
+import { listmount } from '../../core/kernel/mount-info.js';
+import { openFds } from './daemon.js';
+import { run } from './machine.js';
+
+export interface HeldState {
+  /** Open descriptors by kind: a path, or "socket", "mnt", "user", "anon_inode:…". */
+  readonly fds: Readonly<Record<string, number>>;
+  /** Mounts in each mount namespace it holds or lives in, by number of the namespace. */
+  readonly mounts: Readonly<Record<string, number>>;
+  readonly loopDevices: number;
+  /** Processes it started that still exist, zombies too. */
+  readonly children: number;
+}
+
+// linux/nsfs.h: _IOR(0xb7, 5, __u64)
+const NS_GET_MNTNS_ID = 0x8008b705;
+
+function mountsIn(path: string): number {
+  using namespace = openPath(path, O_RDONLY);
+  const id = Buffer.alloc(8);
+  ioctlBuffer(namespace.raw, NS_GET_MNTNS_ID, id);
+  return listmount(id.readBigUInt64LE(0)).length;
+}
+
+function countKinds(fds: ReadonlyMap<number, string>): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const target of fds.values()) {
+    const kind = target.replace(/:\[\d+\]$/, '').replace(/^\/proc\/\d+.*/, '/proc');
+    counts[kind] = (counts[kind] ?? 0) + 1;
+  }
+  return counts;
+}
+
+/** Processes whose parent is this one, zombies included. */
+export function childrenOf(pid: number): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .filter((name) => {
+      try {
+        return readFileSync(`/proc/${name}/stat`, 'latin1').split(') ')[1]?.split(' ')[1] === String(pid);
+      } catch {
+        return false; // it has ended
+      }
+    })
+    .map(Number);
+}
+
+export function heldState(pid: number): HeldState {
+  const fds = openFds(pid);
+  const namespaces: Record<string, string> = {};
+  for (const [fd, target] of fds) if (target.startsWith('mnt:')) namespaces[target] = `/proc/${pid}/fd/${fd}`;
+  for (const task of readdirSync(`/proc/${pid}/task`)) {
+    namespaces[`thread ${task === String(pid) ? 'main' : 'worker'}`] = `/proc/${pid}/task/${task}/ns/mnt`;
+  }
+  return {
+    fds: countKinds(fds),
+    mounts: Object.fromEntries(Object.entries(namespaces).map(([name, path]) => [name, mountsIn(path)])),
+    loopDevices: run('losetup', '--list', '--noheadings').split('\n').filter(Boolean).length,
+    children: childrenOf(pid).length,
+  };
+}
+
+/** Descriptors that refer to a path. */
+export function countFdsOf(pid: number, path: string): number {
+  return [...openFds(pid).values()].filter((target) => target === path).length;
+}
