@@ -17,8 +17,8 @@ export interface Copies {
   readonly directory: Fd;
   /** The copy with this digest, open for reading. */
   find(digest: VerityDigest): OwnedFd | undefined;
-  /** An empty unnamed file for a copy of `size` bytes; it vanishes when closed, unless kept. */
-  create(size: number): OwnedFd;
+  /** An empty unnamed file for a copy of `size` bytes; it vanishes when closed, unless kept. `done` gives its room back. */
+  create(size: number): { file: OwnedFd; done: () => void };
   /** Gives the copy its name and drops the ones not used for longest beyond the bounds. */
   keep(copy: OwnedFd, digest: VerityDigest): void;
   count(): number;
@@ -61,6 +61,9 @@ export function openCopies(stateDirectory: string): Copies {
   aged.sort((a, b) => Number(a.status.mtime - b.status.mtime));
   for (const { digest, status } of aged) sizes.set(digest, status.size);
 
+  /** Bytes of copies that are being made. */
+  let inMaking = 0;
+
   const total = (): number => [...sizes.values()].reduce((sum, size) => sum + size, 0);
 
   function dropOldest(): void {
@@ -82,16 +85,18 @@ export function openCopies(stateDirectory: string): Copies {
       return openBeneath(directory, fileName(digest), O_RDONLY);
     },
     create(size) {
-      if (size > MAX_BYTES) {
+      if (inMaking + size > MAX_BYTES) {
         throw new RequestError(
           'QuotaExceeded',
-          `the image has ${size} bytes; without fs-verity at most ${MAX_BYTES} can be copied`,
+          `no room for a private copy of ${size} bytes; there may be ${MAX_BYTES} at a time`,
           {
             hint: 'enable fs-verity on the file (fsverity enable), or ask the administrator to import the image',
           },
         );
       }
-      return openUnnamed(directory);
+      const file = openUnnamed(directory);
+      inMaking += size;
+      return { file, done: () => void (inMaking -= size) };
     },
     keep(copy, digest) {
       try {

@@ -63,7 +63,9 @@ function works(attempt: () => void): boolean {
 export function probeFeatures(copies: Copies): Set<Feature> {
   const features = new Set<Feature>();
   const probe = (feature: Feature, attempt: () => void): void => void (works(attempt) && features.add(feature));
-  using image = copies.create(4096);
+  const { file, done } = copies.create(4096);
+  using image = file;
+  done();
   writeAllAt(image, smallestImage(), 0);
   let erofs: OwnedFd | undefined;
   probe('erofs', () => (erofs = mountErofs(image, { type: 'erofs', hasAcl: true }, ALWAYS)));

@@ -20,7 +20,8 @@ function removeStaleSocket(path: string): void {
 
 /** Listens on a socket path that everybody may connect to; one left behind by a daemon that is gone is replaced. */
 export function listenOn(path: string): OwnedFd {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
+  // The umask would keep everybody out of a directory made here.
+  if (mkdirSync(dirname(path), { recursive: true }) !== undefined) chmodSync(dirname(path), 0o755);
   removeStaleSocket(path);
   const listener = listenStream(path, BACKLOG);
   chmodSync(path, 0o666);

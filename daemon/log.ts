@@ -18,7 +18,7 @@ export interface AuditEntry {
   readonly pid: number | undefined;
   readonly method: string;
   readonly verdict: 'allow' | 'deny';
-  /** What the caller named: text of theirs, quoted in the log. */
+  /** What the caller named: text of theirs, escaped in the log. */
   readonly image?: string | undefined;
   readonly digest?: string | undefined;
   readonly rule?: string | undefined;
@@ -39,7 +39,7 @@ export function audit(log: Log, entry: AuditEntry): void {
     {
       audit: true,
       ...plain,
-      ...(image === undefined ? {} : { image: quoteClientText(image) }),
+      ...(image === undefined ? {} : { image: quoteClientText(image).slice(1, -1) }),
       ...(userns === undefined ? {} : { userns: userns.toString() }),
       ...(mount === undefined ? {} : { mount: mount.toString() }),
     },

@@ -3,6 +3,7 @@
 import { parseVerityDigest, verityDigestFromBytes, type VerityAlgorithm, type VerityDigest } from '../core/image/digest.js';
 import { FormatError } from '../core/image/format-error.js';
 import { parseSuperblock, SUPERBLOCK_WINDOW, type ImageHeader } from '../core/image/superblock.js';
+import { isErrno } from '../core/kernel/error.js';
 import type { Fd, OwnedFd } from '../core/kernel/fd.js';
 import { readAt } from '../core/kernel/file.js';
 import { statFd, type FileStatus } from '../core/kernel/stat.js';
@@ -67,13 +68,16 @@ export function createMeasurer(workers: WorkerPool, copies: Copies): Measurer {
   const remembered = new Map<string, { file: OwnedFd; status: FileStatus; digest: VerityDigest }>();
 
   async function hash(file: OwnedFd, copy: OwnedFd | null, size: number, algorithm: VerityAlgorithm, user: number) {
-    const given = [file.duplicate(), ...(copy ? [copy.duplicate()] : [])];
-    const job = { kind: 'hash', file: given[0]!.raw, copy: given[1]?.raw ?? null, size, algorithm } as const;
+    const closeAfter = [file.duplicate(), ...(copy ? [copy.duplicate()] : [])];
+    const job = { kind: 'hash', file: closeAfter[0]!.raw, copy: closeAfter[1]?.raw ?? null, size, algorithm } as const;
     try {
-      const { digest } = await workers.run(job, { user, timeoutMs: hashTimeout(size), given });
+      const { digest } = await workers.run(job, { user, timeoutMs: hashTimeout(size), closeAfter });
       return parseVerityDigest(digest);
     } catch (error) {
       if (error instanceof RequestError) throw error;
+      if (isErrno(error, 'ENOSPC', 'EDQUOT')) {
+        throw new RequestError('QuotaExceeded', 'there is no room for a private copy of the image', { cause: error });
+      }
       throw new RequestError('BadImage', 'the image could not be read to its end', { cause: error });
     }
   }
@@ -103,7 +107,7 @@ export function createMeasurer(workers: WorkerPool, copies: Copies): Measurer {
 
   async function copyPrivately(file: OwnedFd, algorithm: VerityAlgorithm, user: number): Promise<MeasuredImage> {
     const { size } = statFd(file);
-    const copy = copies.create(size);
+    const { file: copy, done } = createOrClose(file, size);
     try {
       const digest = await hash(file, copy, size, algorithm, user);
       return { file: copy, digest, verified: 'copy', keep: () => copies.keep(copy, digest) };
@@ -111,7 +115,17 @@ export function createMeasurer(workers: WorkerPool, copies: Copies): Measurer {
       copy.close();
       throw error;
     } finally {
+      done();
       file.close();
+    }
+  }
+
+  function createOrClose(file: OwnedFd, size: number) {
+    try {
+      return copies.create(size);
+    } catch (error) {
+      file.close();
+      throw error;
     }
   }
 
@@ -133,7 +147,7 @@ export function createMeasurer(workers: WorkerPool, copies: Copies): Measurer {
       let inspected;
       try {
         const given = file.duplicate();
-        const options = { user, timeoutMs: INSPECT_TIMEOUT, given: [given] };
+        const options = { user, timeoutMs: INSPECT_TIMEOUT, closeAfter: [given] };
         inspected = await workers.run({ kind: 'inspect', file: given.raw }, options);
       } catch (error) {
         file.close();

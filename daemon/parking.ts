@@ -1,12 +1,11 @@
 // Staging and parked mount namespaces, one pair for each user namespace, kept while they are in use and a little longer.
 import { randomBytes } from 'node:crypto';
 import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 
 import { OwnedFd } from '../core/kernel/fd.js';
-import { O_DIRECTORY, O_PATH, O_RDONLY, openPath } from '../core/kernel/file.js';
 import { sameInode, statFd } from '../core/kernel/stat.js';
 import { RequestError } from '../core/wire/errors.js';
+import type { HoldJob, NewStageJob } from './worker/jobs.js';
 import type { WorkerPool } from './worker/pool.js';
 
 const HELPER_TIMEOUT = 5_000;
@@ -60,46 +59,69 @@ async function withTimeout<T>(promise: Promise<T>, milliseconds: number): Promis
   }
 }
 
-/** Runs the helper until the parked namespace stands, takes hold of it by descriptor, and ends the helper. */
-async function park(helper: string, staging: OwnedFd, userns: OwnedFd): Promise<{ parked: OwnedFd; directory: OwnedFd }> {
-  const child = spawn(helper, [], { stdio: ['pipe', 'pipe', 'ignore', staging.raw, userns.raw], env: {}, cwd: '/' });
-  const exited = once(child, 'exit');
-  exited.catch(() => {}); // a failed start is reported by `stands`
+/** The helper process, from the moment the parked namespace stands until it is ended. */
+interface Helper {
+  readonly pid: number;
+  readonly isAlive: () => boolean;
+  end(): void;
+}
+
+async function startHelper(program: string, staging: OwnedFd, userns: OwnedFd): Promise<Helper> {
+  const child = spawn(program, [], { stdio: ['pipe', 'pipe', 'ignore', staging.raw, userns.raw], env: {}, cwd: '/' });
+  const end = (): void => {
+    child.kill('SIGKILL');
+    child.stdin!.destroy();
+    child.stdout!.destroy();
+  };
   const stands = new Promise<void>((resolve, reject) => {
     child.stdout!.once('data', () => resolve());
     child.once('error', reject);
     child.once('exit', (code) =>
-      reject(new RequestError('BadUserNamespace', `your user namespace refused a mount namespace (step ${code})`)),
+      reject(new RequestError('BadUserNamespace', `your user namespace refused a mount namespace (step ${code ?? 'unknown'})`)),
     );
   });
   try {
     await withTimeout(stands, HELPER_TIMEOUT);
-    const parked = openPath(`/proc/${child.pid}/ns/mnt`, O_RDONLY);
-    return { parked, directory: openPath(`/proc/${child.pid}/root/stage`, O_PATH | O_DIRECTORY) };
-  } finally {
-    child.kill('SIGKILL');
-    child.stdin!.destroy();
-    child.stdout!.destroy();
+    return { pid: child.pid!, isAlive: () => child.exitCode === null && child.signalCode === null, end };
+  } catch (error) {
+    end();
+    throw error;
   }
 }
 
-export function createParking(workers: WorkerPool, helper: string): Parking {
+/** `program`: path of the helper (core/kernel/park.c). */
+export function createParking(workers: WorkerPool, program: string): Parking {
   const entries = new Map<string, Entry>();
 
-  async function makePair(userns: OwnedFd, user: number): Promise<Pair> {
-    const made = await workers.run({ kind: 'new-stage' }, { user, timeoutMs: LOCK_TIMEOUT });
-    const staging = OwnedFd.adopt(made.staging);
-    const stagingDirectory = OwnedFd.adopt(made.directory);
+  async function runStageJob(job: NewStageJob | HoldJob, user: number): Promise<{ namespace: OwnedFd; directory: OwnedFd }> {
+    const { namespace, directory } = await workers.run(job, { user, timeoutMs: LOCK_TIMEOUT });
+    return { namespace: OwnedFd.adopt(namespace), directory: OwnedFd.adopt(directory) };
+  }
+
+  async function park(staging: OwnedFd, userns: OwnedFd, user: number): Promise<{ namespace: OwnedFd; directory: OwnedFd }> {
+    const helper = await startHelper(program, staging, userns);
     try {
-      const { parked, directory } = await park(helper, staging, userns);
-      const pair = { userns, staging, stagingDirectory, parked, parkedDirectory: directory };
+      const parked = await runStageJob({ kind: 'hold', pid: helper.pid }, user);
+      // Dead means reaped, and reaped means that the pid may have been somebody else's already.
+      if (helper.isAlive()) return parked;
+      parked.namespace.close();
+      parked.directory.close();
+      throw new RequestError('Failed', 'a process of the service was killed in your user namespace');
+    } finally {
+      helper.end();
+    }
+  }
+
+  async function makePair(userns: OwnedFd, user: number): Promise<Pair> {
+    const { namespace: staging, directory: stagingDirectory } = await runStageJob({ kind: 'new-stage' }, user);
+    try {
+      const { namespace: parked, directory: parkedDirectory } = await park(staging, userns, user);
+      const pair = { userns, staging, stagingDirectory, parked, parkedDirectory };
       // The namespace is its owner's from the moment it stands: what is at /stage there must be the stage we made.
-      if (!sameInode(statFd(directory), statFd(stagingDirectory))) {
-        parked.close();
-        directory.close();
-        throw new RequestError('Failed', 'something else is mounted in the namespace made for you');
-      }
-      return pair;
+      if (sameInode(statFd(parkedDirectory), statFd(stagingDirectory))) return pair;
+      parked.close();
+      parkedDirectory.close();
+      throw new RequestError('Failed', 'something else is mounted in the namespace made for you');
     } catch (error) {
       staging.close();
       stagingDirectory.close();
@@ -164,7 +186,7 @@ export function createParking(workers: WorkerPool, helper: string): Parking {
         parkedDirectory: pair.parkedDirectory.raw,
         name: randomBytes(16).toString('hex'),
       },
-      { user, timeoutMs: LOCK_TIMEOUT, given: [given], onReleased: () => void entry.uses-- },
+      { user, timeoutMs: LOCK_TIMEOUT, closeAfter: [given], onReleased: () => void entry.uses-- },
     );
     const locked = OwnedFd.adopt(result.mount);
     // The parked namespace is its owner's ground: hand out nothing but a clone of the very root that was built.

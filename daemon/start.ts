@@ -34,8 +34,8 @@ const SYSTEM_BUS = '/run/dbus/system_bus_socket';
 /** What a worker made for a request that has been given up. */
 const discard: Discard = (_kind, result) => {
   if ('mount' in result) OwnedFd.adopt(result.mount).close();
-  if ('staging' in result) {
-    OwnedFd.adopt(result.staging).close();
+  if ('namespace' in result) {
+    OwnedFd.adopt(result.namespace).close();
     OwnedFd.adopt(result.directory).close();
   }
 };
@@ -65,7 +65,9 @@ export async function start(config: Config, programDirectory: string, log: Log):
     defaultRepositories: DEFAULT_REPOSITORIES,
   });
   const sockets = inheritedSockets();
-  const workers = await startWorkers(join(programDirectory, 'cfsmountd-worker.cjs'), discard);
+  const workers = await startWorkers(join(programDirectory, 'cfsmountd-worker.cjs'), discard, (error) =>
+    log.error({ err: error }, 'a worker thread died'),
+  );
   const copies = openCopies(config.stateDirectory);
   const parking = createParking(workers, join(programDirectory, 'cfsmountd-park'));
   const measurer = createMeasurer(workers, copies);

@@ -53,7 +53,6 @@ export async function checkFile(
   notes: Notes,
 ): Promise<Reply> {
   const request = parseCheckFile(body);
-  notes.image = 'file';
   const files = takeFiles(request, fds);
   try {
     using image = await openCallerImage(service, files.file, request, caller, caller.uid);

@@ -1,4 +1,5 @@
 import type { FdList, OwnedFd } from '../../core/kernel/fd.js';
+import { RequestError } from '../../core/wire/errors.js';
 import { parseMountFile, type CheckFileRequest } from '../../core/wire/requests.js';
 import { requireDirectory, requireRegularFile, stealFd } from '../descriptors.js';
 import type { Service } from '../service.js';
@@ -37,7 +38,11 @@ function openStores(
   payer: number,
 ): Stores | Promise<Stores> {
   if (image.header.type === 'erofs') return repositoryStores([]);
-  return directories.length > 0 ? callerStores(service, directories, payer) : repositoryStores(image.repositories);
+  if (directories.length > 0) return callerStores(service, directories, payer);
+  if (image.repositories.length > 0) return repositoryStores(image.repositories);
+  throw new RequestError('BadRequest', 'a composefs image needs an object store, and the service has none of its own', {
+    hint: 'name one: --objects DIR',
+  });
 }
 
 export async function mountFile(
@@ -48,7 +53,6 @@ export async function mountFile(
   notes: Notes,
 ): Promise<Reply> {
   const request = parseMountFile(body);
-  notes.image = 'file';
   using usernsFd = stealFd(fds, request.userns, 'userns');
   const userns = requireOwnUserns(usernsFd, caller.uid);
   notes.userns = userns.inode;

@@ -49,7 +49,7 @@ export async function callerStores(service: Service, directories: readonly Owned
   try {
     for (const directory of directories) {
       const given = directory.duplicate();
-      const options = { user, timeoutMs: 10_000, given: [given] };
+      const options = { user, timeoutMs: 10_000, closeAfter: [given] };
       const { magic, verity } = await service.workers.run({ kind: 'inspect', file: given.raw }, options);
       if (verity === 'unsupported' || !VERITY_FILE_SYSTEMS.has(magic)) throw noVerity('your object store');
     }

@@ -8,7 +8,7 @@ import { acceptStream, makeNonBlocking, peerCredentials } from '../../core/kerne
 import { REQUEST_LIMITS } from '../../core/wire/guard.js';
 import { createSaslServer } from '../../core/wire/sasl-server.js';
 import type { Log } from '../log.js';
-import { createMessageReader } from './messages.js';
+import { createMessageReader, MAX_CALL_FDS } from './messages.js';
 import { createCallGate, MAX_CALLS_UNDER_WAY, type Caller, type CallHandler } from './peer.js';
 import { openStream } from './stream.js';
 
@@ -87,6 +87,7 @@ export function serveDirect(listener: OwnedFd, handler: CallHandler, log: Log, l
     };
     const reader = createMessageReader({
       limits: REQUEST_LIMITS,
+      maxPendingFds: MAX_CALL_FDS,
       onMessage: (message, fds) => gate.accept(message, fds, () => Promise.resolve(caller)),
     });
 

@@ -5,6 +5,10 @@ import { createFrameSplitter } from '../../core/wire/frames.js';
 import { checkMessage, REQUEST_LIMITS, type GuardLimits } from '../../core/wire/guard.js';
 import { MAX_FDS, METHOD_CALL, type MessageHeader } from '../../core/wire/header.js';
 import { ProtocolError } from '../../core/wire/protocol-error.js';
+import { MAX_OBJECT_STORES } from '../../core/wire/requests.js';
+
+/** A user namespace, a file, its object stores: more would only be held for nothing, by each of a user's connections. */
+export const MAX_CALL_FDS = 2 + MAX_OBJECT_STORES;
 
 export interface MessageReader {
   /** Takes ownership of the descriptors. Throws ProtocolError, after which the stream is of no use. */
@@ -18,6 +22,8 @@ export type OnMessage = (message: Message, fds: FdList) => void;
 
 export interface ReaderOptions {
   readonly limits: GuardLimits;
+  /** Descriptors that may wait for the rest of their message; as many as a message can have unless told. */
+  readonly maxPendingFds?: number;
   readonly onMessage: OnMessage;
   /**
    * On a bus one connection carries everybody's messages, and any local user can make the bus forward a bad one: it is passed here
@@ -26,7 +32,7 @@ export interface ReaderOptions {
   readonly onBadMessage?: (header: MessageHeader, error: ProtocolError) => void;
 }
 
-export function createMessageReader({ limits, onMessage, onBadMessage }: ReaderOptions): MessageReader {
+export function createMessageReader({ limits, maxPendingFds = MAX_FDS, onMessage, onBadMessage }: ReaderOptions): MessageReader {
   const splitter = createFrameSplitter(limits.maxBytes);
   const pending: OwnedFd[] = [];
 
@@ -61,8 +67,9 @@ export function createMessageReader({ limits, onMessage, onBadMessage }: ReaderO
   return {
     push(chunk, fds) {
       pending.push(...fds);
-      if (pending.length > MAX_FDS) throw new ProtocolError('more descriptors than a message can have');
       for (const frame of splitter.push(chunk)) deliver(frame);
+      // Counted now: the chunk may hold the end of one message and the start of the next, each with descriptors.
+      if (pending.length > maxPendingFds) throw new ProtocolError('more descriptors than a message can have');
       // A sender attaches descriptors to the message that claims them: with no message begun, these are nobody's.
       if (splitter.pendingBytes === 0 && pending.length > 0) throw new ProtocolError('descriptors that no message claims');
     },
@@ -74,6 +81,8 @@ export function createMessageReader({ limits, onMessage, onBadMessage }: ReaderO
 
 /** Replies of a bus driver may be long, a call never is. */
 function requireCallSize(frame: Buffer, header: MessageHeader): void {
-  if (header.type !== METHOD_CALL || frame.length <= REQUEST_LIMITS.maxBytes) return;
+  if (header.type !== METHOD_CALL) return;
+  if (header.unixFds > MAX_CALL_FDS) throw new ProtocolError(`a call has at most ${MAX_CALL_FDS} descriptors`, { header });
+  if (frame.length <= REQUEST_LIMITS.maxBytes) return;
   throw new ProtocolError(`a call has at most ${REQUEST_LIMITS.maxBytes} bytes`, { header });
 }

@@ -1,13 +1,11 @@
 // What the daemon asks of a worker thread. Descriptors travel as numbers: all threads of a process share one table.
-// Those marked "given" belong to the worker, which closes them; the others stay with the daemon, which keeps them
-// open until the worker has answered, however late that is.
+// They stay the daemon's, which keeps them open until the worker has answered, however late that is.
 
 /** Digest of a file's bytes, and a private copy of them if `copy` is there. Lengths in bytes. */
 export interface HashJob {
   readonly kind: 'hash';
-  /** given */
   readonly file: number;
-  /** given: an empty file that takes the copy */
+  /** An empty file that takes the copy. */
   readonly copy: number | null;
   readonly size: number;
   readonly algorithm: 'sha256' | 'sha512';
@@ -16,7 +14,6 @@ export interface HashJob {
 /** What a caller's file is, asked where a file system that never answers does no harm. */
 export interface InspectJob {
   readonly kind: 'inspect';
-  /** given */
   readonly file: number;
 }
 
@@ -25,10 +22,15 @@ export interface NewStageJob {
   readonly kind: 'new-stage';
 }
 
+/** Takes hold of the parked namespace that the helper process stands in, which is its owner's ground already. */
+export interface HoldJob {
+  readonly kind: 'hold';
+  readonly pid: number;
+}
+
 /** Carries a mount over into the parked namespace and back out of it as a detached mount with locked flags. */
 export interface LockJob {
   readonly kind: 'lock';
-  /** given */
   readonly mount: number;
   readonly staging: number;
   readonly stagingDirectory: number;
@@ -37,7 +39,7 @@ export interface LockJob {
   readonly name: string;
 }
 
-export type Job = HashJob | InspectJob | NewStageJob | LockJob;
+export type Job = HashJob | InspectJob | NewStageJob | HoldJob | LockJob;
 
 export interface InspectResult {
   /** statfs f_type */
@@ -52,7 +54,8 @@ export interface Results {
   readonly hash: { readonly digest: string };
   readonly inspect: InspectResult;
   /** Numbers of the namespace descriptor and of an O_PATH descriptor of its mount point: given to the daemon. */
-  readonly 'new-stage': { readonly staging: number; readonly directory: number };
+  readonly 'new-stage': { readonly namespace: number; readonly directory: number };
+  readonly hold: { readonly namespace: number; readonly directory: number };
   /** Number of the locked, detached mount: given to the daemon. */
   readonly lock: { readonly mount: number };
 }

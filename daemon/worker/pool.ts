@@ -21,9 +21,9 @@ export interface JobOptions {
   /** Who pays for the thread while it works or hangs. */
   readonly user: number;
   readonly timeoutMs: number;
-  /** The descriptors whose numbers the job calls given: the thread's from the moment it gets the job, closed if it never does. */
-  readonly given?: readonly OwnedFd[];
-  /** Runs when the thread is done with the job's borrowed descriptors, late answers included. */
+  /** Descriptors that the job alone needs: closed when the thread is done with them, late answers included. */
+  readonly closeAfter?: readonly OwnedFd[];
+  /** Runs when the thread is done with the job's descriptors, late answers included. */
   readonly onReleased?: () => void;
 }
 
@@ -54,9 +54,13 @@ export type Discard = (kind: Job['kind'], result: Results[keyof Results]) => voi
 
 const isFileJob = (job: Job): boolean => job.kind === 'hash' || job.kind === 'inspect';
 
-function drop(task: Task, error: Error): void {
-  for (const fd of task.given ?? []) fd.close();
+function letGo(task: Task): void {
+  for (const fd of task.closeAfter ?? []) fd.close();
   task.onReleased?.();
+}
+
+function drop(task: Task, error: Error): void {
+  letGo(task);
   task.reject(error);
 }
 
@@ -65,8 +69,8 @@ function asError(failure: JobFailure): Error {
   return new Error(failure.message);
 }
 
-/** Starts the pool and waits for its first thread. `script` is the worker's entry point. */
-export async function startWorkers(script: URL | string, discard: Discard): Promise<WorkerPool> {
+/** Starts the pool and waits for its first thread. `script` is the worker's entry point; `onBroken` is told of a thread that died. */
+export async function startWorkers(script: string, discard: Discard, onBroken: (error: Error) => void): Promise<WorkerPool> {
   const threads = new Set<Thread>();
   const queue: Task[] = [];
   let closing = false;
@@ -85,7 +89,7 @@ export async function startWorkers(script: URL | string, discard: Discard): Prom
     clearTimeout(thread.timer);
     thread.task = undefined;
     thread.idleSince = Date.now();
-    task?.onReleased?.();
+    if (task) letGo(task);
     return task;
   }
 
@@ -107,7 +111,10 @@ export async function startWorkers(script: URL | string, discard: Discard): Prom
     const thread: Thread = { worker, ready: false, task: undefined, timer: undefined, abandoned: false, idleSince: Date.now() };
     threads.add(thread);
     worker.on('message', (answer: Answer) => onAnswer(thread, answer));
-    worker.on('error', (error) => finish(thread)?.reject(error));
+    worker.on('error', (error) => {
+      onBroken(error);
+      finish(thread)?.reject(error);
+    });
     worker.on('exit', () => {
       threads.delete(thread);
       finish(thread)?.reject(new Error('a worker thread ended'));
@@ -125,7 +132,6 @@ export async function startWorkers(script: URL | string, discard: Discard): Prom
   function assign(thread: Thread, task: Task): void {
     thread.task = task;
     thread.timer = setTimeout(() => abandon(thread), task.timeoutMs);
-    for (const fd of task.given ?? []) fd.release();
     thread.worker.postMessage(task.job);
   }
 

@@ -1,6 +1,7 @@
 // The crossing that makes mount flags un-clearable. A mount that the kernel propagates from a mount namespace of the
 // initial user namespace (staging) into one that the caller's user namespace owns (parked) arrives there with its
 // flags locked, and a clone made there keeps the locks wherever it goes.
+import { isErrno } from '../../core/kernel/error.js';
 import type { Fd, OwnedFd } from '../../core/kernel/fd.js';
 import {
   makeDirectoryAt,
@@ -13,6 +14,7 @@ import {
 } from '../../core/kernel/file.js';
 import {
   fsconfigCreate,
+  fsconfigString,
   fsmount,
   fsopen,
   MNT_DETACH,
@@ -39,6 +41,8 @@ let base: OwnedFd;
 
 function mountTmpfs(): OwnedFd {
   using context = fsopen('tmpfs');
+  // Unless told, tmpfs lets everybody write: the owner of a parked namespace would keep files in it, outside all limits.
+  fsconfigString(context, 'mode', '0755');
   fsconfigCreate(context);
   return fsmount(context, HARMLESS);
 }
@@ -68,16 +72,28 @@ export function leaveHostMounts(): void {
   base = currentNamespace();
 }
 
+/** A mount namespace and its mount point for mounts on their way, an O_PATH descriptor. */
+export interface HeldNamespace {
+  readonly namespace: OwnedFd;
+  readonly directory: OwnedFd;
+}
+
 /** A staging namespace of its own for one user namespace. */
-export function newStage(): { staging: OwnedFd; directory: OwnedFd } {
+export function newStage(): HeldNamespace {
   setns(base, CLONE_NEWNS);
   unshare(CLONE_NEWNS);
   using stage = mountTmpfs();
   moveMount(stage, null, '/stage');
   mountSetattr(stage, { propagation: MS_SHARED });
-  using staging = currentNamespace();
   const directory = openPath('/stage', O_PATH | O_DIRECTORY);
-  return { staging: staging.duplicate(), directory };
+  return { namespace: currentNamespace(), directory };
+}
+
+/** The parked namespace of a helper process. Its owner may be in there already: whose the mount point is, is checked after. */
+export function holdParked(pid: number): HeldNamespace {
+  using namespace = openWithin(proc, `${pid}/ns/mnt`, O_RDONLY);
+  const directory = openWithin(proc, `${pid}/root/stage`, O_PATH | O_DIRECTORY);
+  return { namespace: namespace.duplicate(), directory };
 }
 
 /** The two namespaces and their mount points, which stay the daemon's. */
@@ -93,12 +109,28 @@ export interface Stage {
  * already get locked. The name is fresh and random, and the only path component resolved on the caller's ground, so
  * whatever its owner mounted there before is not in the way; whether the clone is the right mount is checked after.
  */
-export function crossOver(mount: OwnedFd, stage: Stage, name: string): OwnedFd {
+export function crossOver(mount: Fd, stage: Stage, name: string): OwnedFd {
   setns(stage.staging, CLONE_NEWNS);
   makeDirectoryAt(stage.stagingDirectory, name, 0o700);
   moveMount(mount, stage.stagingDirectory, name);
   setns(stage.parked, CLONE_NEWNS);
   return openTreeClone(stage.parkedDirectory, name);
+}
+
+/** Undoes as much of a crossing as was done before it failed. */
+export function abandonStage(stage: Stage, name: string): void {
+  try {
+    setns(stage.staging, CLONE_NEWNS);
+    umount2(`/stage/${name}`, MNT_DETACH);
+  } catch (error) {
+    // EINVAL: it was not attached yet; ENOENT: there is not even the directory.
+    if (!isErrno(error, 'EINVAL', 'ENOENT')) throw error;
+  }
+  try {
+    removeDirectoryAt(stage.stagingDirectory, name);
+  } catch (error) {
+    if (!isErrno(error, 'ENOENT')) throw error;
+  }
 }
 
 /** Takes the mount out of the staging namespace again, and so out of the parked one. */

@@ -2,14 +2,22 @@
 // empty mount namespace and works on descriptors alone. Only synchronous calls see that namespace.
 import { parentPort } from 'node:worker_threads';
 
-import { parseVerityDigest } from '../../core/image/digest.js';
 import { SyscallError } from '../../core/kernel/error.js';
-import { type Fd, OwnedFd } from '../../core/kernel/fd.js';
+import type { Fd } from '../../core/kernel/fd.js';
 import { fileSystemMagic } from '../../core/kernel/stat.js';
 import { measureVerity } from '../../core/kernel/verity.js';
 import { copyAndHash } from './copy.js';
-import type { Answer, HashJob, InspectJob, InspectResult, Job, JobFailure, LockJob } from './jobs.js';
-import { clearStage, crossOver, leaveHostMounts, newStage, type Stage } from './stage.js';
+import type { Answer, HashJob, InspectJob, Job, JobFailure, LockJob, Results } from './jobs.js';
+import {
+  abandonStage,
+  clearStage,
+  crossOver,
+  type HeldNamespace,
+  holdParked,
+  leaveHostMounts,
+  newStage,
+  type Stage,
+} from './stage.js';
 
 const port = parentPort!;
 
@@ -20,34 +28,31 @@ function describeFailure(error: unknown): JobFailure {
   return { message: error instanceof Error ? (error.stack ?? error.message) : String(error) };
 }
 
-function answer(result: Answer): void {
-  port.postMessage(result);
+/** What a job came to, and what is left to do once the daemon knows. */
+interface Outcome {
+  readonly ok: Results[keyof Results];
+  readonly after?: () => void;
 }
 
-function hash(job: HashJob): void {
-  using file = OwnedFd.adopt(job.file);
-  using copy = job.copy === null ? null : OwnedFd.adopt(job.copy);
-  answer({ ok: { digest: parseVerityDigest(copyAndHash(file, copy, job.size, job.algorithm)) } });
+function hash(job: HashJob): Outcome {
+  const copy = job.copy === null ? null : borrow(job.copy);
+  return { ok: { digest: copyAndHash(borrow(job.file), copy, job.size, job.algorithm) } };
 }
 
-function inspect(job: InspectJob): void {
-  using file = OwnedFd.adopt(job.file);
+function inspect(job: InspectJob): Outcome {
+  const file = borrow(job.file);
   const magic = fileSystemMagic(file);
   const verity = measureVerity(file);
-  const result: InspectResult =
-    verity.state === 'enabled'
-      ? { magic, verity: 'enabled', algorithm: verity.algorithm, digest: Buffer.from(verity.digest).toString('hex') }
-      : { magic, verity: verity.state };
-  answer({ ok: result });
+  if (verity.state !== 'enabled') return { ok: { magic, verity: verity.state } };
+  const digest = Buffer.from(verity.digest).toString('hex');
+  return { ok: { magic, verity: 'enabled', algorithm: verity.algorithm, digest } };
 }
 
-function makeStage(): void {
-  const { staging, directory } = newStage();
-  answer({ ok: { staging: staging.release(), directory: directory.release() } });
+function give({ namespace, directory }: HeldNamespace): Outcome {
+  return { ok: { namespace: namespace.release(), directory: directory.release() } };
 }
 
-function lock(job: LockJob): void {
-  using mount = OwnedFd.adopt(job.mount);
+function lock(job: LockJob): Outcome {
   const stage: Stage = {
     staging: borrow(job.staging),
     stagingDirectory: borrow(job.stagingDirectory),
@@ -55,32 +60,45 @@ function lock(job: LockJob): void {
     parkedDirectory: borrow(job.parkedDirectory),
   };
   try {
-    answer({ ok: { mount: crossOver(mount, stage, job.name).release() } });
-  } finally {
-    // After the answer: the caller need not wait for it. Left behind, the mount would live as long as the stage.
-    clearStage(stage, job.name);
+    const locked = crossOver(borrow(job.mount), stage, job.name);
+    return { ok: { mount: locked.release() }, after: () => clearStage(stage, job.name) };
+  } catch (error) {
+    abandonStage(stage, job.name);
+    throw error;
   }
 }
 
-function perform(job: Job): void {
+function perform(job: Job): Outcome {
   switch (job.kind) {
     case 'hash':
       return hash(job);
     case 'inspect':
       return inspect(job);
     case 'new-stage':
-      return makeStage();
+      return give(newStage());
+    case 'hold':
+      return give(holdParked(job.pid));
     case 'lock':
       return lock(job);
   }
 }
 
-leaveHostMounts();
-port.on('message', (job: Job) => {
+function answer(result: Answer): void {
+  port.postMessage(result);
+}
+
+function run(job: Job): (() => void) | undefined {
   try {
-    perform(job);
+    const { ok, after } = perform(job);
+    answer({ ok });
+    return after;
   } catch (error) {
     answer({ failure: describeFailure(error) });
+    return undefined;
   }
-});
+}
+
+leaveHostMounts();
+// What comes after the answer cannot fail a job any more: if it throws, the thread ends, and the pool says so.
+port.on('message', (job: Job) => run(job)?.());
 answer({ ready: true });

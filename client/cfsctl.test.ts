@@ -1,0 +1,171 @@
+// The built command against a stand-in service that answers what a test gave it.
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { parseVerityDigest } from '../core/image/digest.js';
+import { statusFlags } from '../core/kernel/fd.js';
+import { O_ACCMODE, O_PATH, O_RDONLY } from '../core/kernel/file.js';
+import { RequestError } from '../core/wire/errors.js';
+import { encodeCheckReport, encodeImageEntry, encodeMountEntry } from '../core/wire/results.js';
+import { variant } from '../core/wire/variants.js';
+import { startFixture } from './fake-service.test.js';
+
+const GOLDEN = fileURLToPath(new URL('../../client/help.golden.txt', import.meta.url));
+const digest = parseVerityDigest(`sha256:${'ab'.repeat(32)}`);
+const fixture = startFixture();
+const { cfsctl } = fixture;
+
+const usage: [args: string[], status: number, stderr: RegExp][] = [
+  [[], 2, /^Usage: cfsctl/],
+  [['frob'], 2, /^cfsctl: unknown command 'frob'\n  hint: cfsctl --help\n$/],
+  [['moun'], 2, /unknown command 'moun'\n  hint: Did you mean mount\?\n +cfsctl --help\n/],
+  [['--frob'], 2, /unknown option '--frob'/],
+  [['images', '--frob'], 2, /unknown option/],
+  [['images', 'x'], 2, /too many arguments/],
+  [['mount', 'x'], 2, /missing required argument 'MOUNTPOINT'/],
+  [['mount', '--upperdir', 'u', 'x', '/'], 2, /--upperdir and --workdir go together/],
+  [['mount', '--workdir', 'u', 'x', '/'], 2, /--upperdir and --workdir go together/],
+  [['mount', '--objects', 'u', 'x', '/'], 2, /--objects goes with/],
+  [['check', '--objects', 'u', '--name', './x'], 2, /--objects goes with/],
+  [['check', '--digest'], 2, /argument missing/],
+  [['--timeout', '0', 'images'], 2, /more than 0 and at most 86400/],
+  [['--timeout', '86400.1', 'images'], 2, /more than 0 and at most 86400/],
+  [['--timeout', '1e2', 'images'], 2, /number of seconds/],
+  [['--address', 'tcp:host=x', 'images'], 2, /not the address of a Unix socket/],
+  [['--address', `unix:path=/${'x'.repeat(107)}`, 'images'], 1, /longer than 107 bytes/],
+  [
+    ['--address', 'unix:path=/nonexistent', 'images'],
+    1,
+    /unix:path=\/nonexistent: no such socket\n  hint: .*systemctl enable --now cfsmountd\.socket/,
+  ],
+  [['completion', 'tcsh'], 2, /Allowed choices are bash, zsh, fish/],
+  [['mount', 'x', '/nonexistent'], 1, /mount point \/nonexistent does not exist/],
+  [['mount', 'x', '/proc/self/status'], 1, /is not a directory/],
+  [['mount', '--upperdir', '/nonexistent', '--workdir', '/', 'x', '/'], 1, /--upperdir \/nonexistent cannot be opened/],
+  [['check', './nonexistent'], 1, /cannot be opened \(ENOENT\)\n  hint: .*--name/],
+  [['check', '/dev/null'], 1, /not a regular file/],
+  [['check', '--objects', '/nonexistent', '/proc/self/status'], 1, /--objects \/nonexistent cannot be opened/],
+  [['--json', 'frob'], 2, /^\{"code":"Usage","message":"unknown command 'frob'","hint":"cfsctl --help"\}\n$/],
+];
+for (const [args, status, stderr] of usage) {
+  test(`exit ${status}: cfsctl ${args.join(' ').slice(0, 60)}`, async () => {
+    const outcome = await cfsctl(...args);
+    assert.match(outcome.stderr, stderr);
+    assert.deepEqual([outcome.status, outcome.stdout], [status, '']);
+  });
+}
+
+test('--version', async () => {
+  assert.deepEqual(await cfsctl('--version'), { status: 0, stdout: '0.1.0\n', stderr: '' });
+});
+
+test('--help of every command is that of the golden file', async () => {
+  const commands = [[], ['mount'], ['check'], ['images'], ['mounts'], ['status'], ['reload'], ['completion']];
+  const outcomes = await Promise.all(commands.map((command) => cfsctl(...command, '--help')));
+  assert.ok(outcomes.every(({ status, stderr }) => status === 0 && stderr === ''));
+  const help = outcomes.map(({ stdout }, i) => `$ ${['cfsctl', ...commands[i]!, '--help'].join(' ')}\n${stdout}`).join('\n');
+  if (process.env['UPDATE_GOLDEN'] === '1') writeFileSync(GOLDEN, help);
+  assert.equal(help, readFileSync(GOLDEN, 'utf8'));
+});
+
+test('completion for bash completes commands and options', async () => {
+  const { stdout } = await cfsctl('completion', 'bash');
+  const complete = (...words: string[]) => {
+    const script = `${stdout}\nCOMP_WORDS=(${words.map((word) => `'${word}'`).join(' ')}); COMP_CWORD=${words.length - 1}; _cfsctl; echo "\${COMPREPLY[*]}"`;
+    return execFileSync('bash', ['-c', script], { encoding: 'utf8' }).trim();
+  };
+  assert.equal(complete('cfsctl', 'mou'), 'mount mounts');
+  assert.equal(complete('cfsctl', '--json', 'mount', '--up'), '--upperdir');
+  assert.equal(complete('cfsctl', 'completion', 'f'), 'fish');
+});
+
+test('check: exit 0 when allowed, 1 when denied, the report on stdout in both', async () => {
+  const report = (verdict: 'allow' | 'deny') => () => ({
+    body: [
+      encodeCheckReport({
+        verdict,
+        rule: '',
+        because: 'why\u001B',
+        hint: 'do',
+        digest,
+        type: 'erofs',
+        nosuid: true,
+        noexec: false,
+        considered: ['a: no'],
+      }),
+    ],
+  });
+  fixture.service = report('allow');
+  const allowed = await cfsctl('check', 'base');
+  assert.deepEqual([allowed.status, allowed.stderr], [0, '']);
+  assert.match(allowed.stdout, /^allowed\nreason +why\\u\{1b\}\n[^]*options +ro,nodev,nosuid\n/);
+  fixture.service = report('deny');
+  const denied = await cfsctl('check', 'base', '--json');
+  assert.deepEqual([denied.status, denied.stderr, JSON.parse(denied.stdout).verdict], [1, '', 'deny']);
+});
+
+test('check of a path passes descriptors open for reading, not O_PATH', async () => {
+  let flags: number[] = [];
+  fixture.service = (_message, fds) => {
+    flags = fds.map(statusFlags);
+    throw new RequestError('NotTrusted', 'no', { hint: 'x' });
+  };
+  const { status, stderr } = await cfsctl('check', '/proc/self/status', '--objects', '/', '--objects', '/proc');
+  assert.deepEqual([status, stderr], [1, 'cfsctl: no\n  hint: x\n']);
+  assert.deepEqual(
+    flags.map((flag) => flag & (O_ACCMODE | O_PATH)),
+    [O_RDONLY, O_RDONLY, O_RDONLY],
+  );
+});
+
+test('errors as JSON on stderr', async () => {
+  fixture.service = () => {
+    throw new RequestError('QuotaExceeded', 'too many', { hint: 'unmount one' });
+  };
+  const { status, stdout, stderr } = await cfsctl('--json', 'reload');
+  assert.deepEqual(
+    [status, stdout, JSON.parse(stderr)],
+    [1, '', { code: 'QuotaExceeded', message: 'too many', hint: 'unmount one' }],
+  );
+});
+
+test('images: a table, shortened unless wide, and JSON', async () => {
+  fixture.service = () => ({
+    body: [[encodeImageEntry({ name: 'os/base', digest, rule: 'r', repository: '/repo', type: 'erofs' })]],
+  });
+  assert.match((await cfsctl('images')).stdout, /^NAME .*\nos\/base  sha256:abababababab  erofs  r     \/repo\n$/);
+  assert.match((await cfsctl('images', '--wide')).stdout, new RegExp(digest));
+  assert.equal(JSON.parse((await cfsctl('images', '--json')).stdout)[0].digest, digest);
+});
+
+test('mounts: the name of the user, and the time', async () => {
+  const entry = { id: 3n, uid: 0, digest, rule: 'r', since: 0n as never, userns: 4n, type: 'erofs' } as const;
+  fixture.service = () => ({ body: [[encodeMountEntry(entry)]] });
+  assert.match((await cfsctl('mounts')).stdout, /\n3 +root +sha256:abababababab +r +\d{4}-\d\d-\d\d \d\d:\d\d:00 +erofs\n$/);
+  const [shown] = JSON.parse((await cfsctl('mounts', '--json')).stdout);
+  assert.deepEqual([shown.id, shown.since], ['3', '1970-01-01T00:00:00.000Z']);
+});
+
+test('status: version, address, policy and what each feature is for', async () => {
+  const policy = [
+    ['rules', variant('u', 1)],
+    ['digests', variant('u', 2)],
+    ['repositories', variant('u', 3)],
+    ['loaded', variant('t', 0n)],
+  ];
+  const features = variant('as', ['statmount', 'something-new']);
+  fixture.service = () => ({
+    body: [
+      [
+        ['Version', variant('s', '9.9')],
+        ['Features', features],
+        ['Policy', variant('a{sv}', policy)],
+      ],
+    ],
+  });
+  const { stdout } = await cfsctl('status');
+  assert.match(stdout, /^version +9\.9\naddress +unix:path=.*\npolicy +rules 1, trusted digests 2, repositories 3\n/);
+  assert.match(stdout, /\nfeatures +statmount +mounts can .*\n +something-new\n$/);
+});

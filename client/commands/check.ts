@@ -1,0 +1,50 @@
+import type { Command } from 'commander';
+import type { CheckReport } from '../../core/wire/results.js';
+import { openImageFile, openObjectStores } from '../image.js';
+import type { MountClient } from '../mount-client.js';
+import { formatFields, formatJson, paint, print } from '../output.js';
+import { connectFor, wantsJson } from './globals.js';
+import { IMAGE_HELP, type ImageArgumentOptions, addImageArgument, requireConsistentImage } from './image-argument.js';
+
+const HELP = `${IMAGE_HELP}
+
+Exit status: 0 if you may mount the image, 1 if not.
+
+Examples:
+  cfsctl check base
+  cfsctl check ./root.cfs --objects ./objects
+  cfsctl --json check sha256:37db4a12…`;
+
+export function addCheckCommand(program: Command): void {
+  addImageArgument(program.command('check'))
+    .description('say whether you may mount an image, and why; mounts nothing')
+    .addHelpText('after', HELP)
+    .action((image: string, options: ImageArgumentOptions, command: Command) => {
+      const byPath = requireConsistentImage(command, image, options);
+      using client = connectFor(command);
+      const report = byPath ? checkPath(client, image, options) : client.checkImage(image, options);
+      print(wantsJson(command) ? formatJson(report) : formatReport(report));
+      if (report.verdict === 'deny') process.exitCode = 1;
+    });
+}
+
+function checkPath(client: MountClient, path: string, options: ImageArgumentOptions): CheckReport {
+  using file = openImageFile(path);
+  using stores = openObjectStores(options.objects ?? []);
+  return client.checkFile(file, stores.fds, options);
+}
+
+export function formatReport(report: CheckReport): string {
+  const verdict = report.verdict === 'allow' ? paint('green', 'allowed') : paint('red', 'denied');
+  const restrictions = ['ro', 'nodev', ...(report.nosuid ? ['nosuid'] : []), ...(report.noexec ? ['noexec'] : [])];
+  const fields = formatFields([
+    ['rule', report.rule],
+    ['reason', report.because],
+    ['hint', report.hint === '' ? '' : report.hint.split('\n')],
+    ['digest', report.digest],
+    ['type', report.type],
+    ['options', report.verdict === 'allow' ? restrictions.join(',') : ''],
+    ['looked at', report.considered],
+  ]);
+  return `${verdict}\n${fields}`;
+}

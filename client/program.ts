@@ -1,0 +1,98 @@
+// The command tree, and what becomes of an error. Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
+import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { RequestError } from '../core/wire/errors.js';
+import { VERSION } from '../core/wire/version.js';
+import { parseAddress } from './address.js';
+import { addCheckCommand } from './commands/check.js';
+import { addCompletionCommand } from './commands/completion.js';
+import { addImagesCommand } from './commands/images.js';
+import { addMountCommand } from './commands/mount.js';
+import { addMountsCommand } from './commands/mounts.js';
+import { addReloadCommand } from './commands/reload.js';
+import { addStatusCommand } from './commands/status.js';
+import { DEFAULT_TIMEOUT_MS } from './connect.js';
+import { type Complaint, formatError, printError } from './output.js';
+
+const EXAMPLES = `
+ADDRESS is one of
+  unix:path=/run/cfsmountd/socket   the service's own socket
+  bus:unix:path=/some/bus           a message bus at that address
+  system                            the system bus
+Without it: the service's own socket, then the system bus.
+
+Examples:
+  podman unshare cfsctl mount base /mnt
+  cfsctl check sha256:37db4a12…
+  cfsctl --json mounts
+
+Exit status: 0 done, 1 refused or failed, 2 wrong usage.`;
+
+/** Runs one command and returns its exit status. Blocks the thread until it is done. */
+export function runCfsctl(args: readonly string[]): number {
+  const program = buildProgram();
+  let status = 0;
+  try {
+    program.parse(args, { from: 'user' });
+    if (typeof process.exitCode === 'number') status = process.exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === 0) return 0;
+    status = error instanceof RequestError ? 1 : 2;
+    const complaint = explain(error);
+    if (complaint !== undefined) printError(formatError(complaint, args.includes('--json')));
+  }
+  return status;
+}
+
+export function buildProgram(): Command {
+  const program = new Command('cfsctl')
+    .description('Mounts trusted composefs and EROFS images without privilege, through the cfsmountd service.')
+    .version(VERSION)
+    .option('--address <address>', 'where the service is reached', requireAddress)
+    .option('--json', 'print data, and errors, as JSON')
+    .option('--timeout <seconds>', 'how long to wait for the service', parseSeconds, DEFAULT_TIMEOUT_MS / 1000)
+    .addHelpText('after', EXAMPLES)
+    .configureHelp({ showGlobalOptions: true })
+    // Errors are written in one place, below; what commander has to say comes with the exception.
+    .configureOutput({ outputError: () => undefined })
+    .exitOverride();
+  addMountCommand(program);
+  addCheckCommand(program);
+  addImagesCommand(program);
+  addMountsCommand(program);
+  addStatusCommand(program);
+  addReloadCommand(program);
+  addCompletionCommand(program);
+  return program;
+}
+
+function requireAddress(text: string): string {
+  try {
+    parseAddress(text);
+    return text;
+  } catch (error) {
+    if (error instanceof RequestError) throw new InvalidArgumentError(`${error.message}; ${error.hint}`);
+    throw error;
+  }
+}
+
+const MAX_SECONDS = 86_400;
+
+function parseSeconds(text: string): number {
+  const seconds = Number(text);
+  if (/^\d+(\.\d+)?$/.test(text) && seconds > 0 && seconds <= MAX_SECONDS) return seconds;
+  throw new InvalidArgumentError(`It must be a number of seconds, more than 0 and at most ${MAX_SECONDS}.`);
+}
+
+function explain(error: unknown): Complaint | undefined {
+  if (error instanceof RequestError) return error;
+  if (!(error instanceof CommanderError)) throw error;
+  // The help was printed instead.
+  if (error.code === 'commander.help') return undefined;
+  // A second line is a suggestion, in brackets.
+  const [message = '', ...suggestions] = error.message.replace(/^error: /, '').split('\n');
+  return {
+    code: 'Usage',
+    message,
+    hint: [...suggestions.map((line) => line.replace(/^\((.*)\)$/, '$1')), 'cfsctl --help'].join('\n'),
+  };
+}
