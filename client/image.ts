@@ -1,8 +1,9 @@
 // What IMAGE on the command line means.
 import { statSync } from 'node:fs';
-import { SyscallError } from '../core/kernel/error.js';
+import { isErrno, SyscallError } from '../core/kernel/error.js';
 import type { OwnedFd } from '../core/kernel/fd.js';
-import { O_DIRECTORY, O_RDONLY, openPath } from '../core/kernel/file.js';
+import { O_DIRECTORY, O_RDONLY, openBeneath, openPath } from '../core/kernel/file.js';
+import { openTreeClone } from '../core/kernel/mount.js';
 import { RequestError } from '../core/wire/errors.js';
 
 /** A file is opened by the client and passed; everything else is for the service to find. */
@@ -21,18 +22,39 @@ export function openImageFile(path: string): OwnedFd {
 
 const NAME_HINT = 'what contains / is a path; for a name in a repository that contains one, add --name';
 
-/** Object stores open for reading; disposing the list closes them. Throws `RequestError` BadRequest. */
+/**
+ * Object stores open for reading, below detached copies of their mounts: the kernel lets the service use a directory of another mount
+ * namespace as a layer only so. Keep the list until the service has answered; disposing it closes them. Throws `RequestError` BadRequest.
+ */
 export function openObjectStores(paths: readonly string[]): Disposable & { readonly fds: readonly OwnedFd[] } {
   const fds: OwnedFd[] = [];
-  const close = (): void => fds.forEach((fd) => fd.close());
+  const trees: OwnedFd[] = [];
+  const close = (): void => [...fds, ...trees].forEach((fd) => fd.close());
   try {
-    // The service takes no O_PATH descriptor, which would prove no right to read.
-    for (const path of paths) fds.push(orExplain(`--objects ${path}`, undefined, () => openPath(path, O_RDONLY | O_DIRECTORY)));
+    for (const path of paths) {
+      // The service takes no O_PATH descriptor, which would prove no right to read.
+      const directory = orExplain(`--objects ${path}`, undefined, () => openPath(path, O_RDONLY | O_DIRECTORY));
+      const tree = detach(directory);
+      fds.push(tree ? openBeneath(tree, '.', O_RDONLY | O_DIRECTORY) : directory);
+      if (!tree) continue;
+      directory.close();
+      trees.push(tree);
+    }
   } catch (error) {
     close();
     throw error;
   }
   return { fds, [Symbol.dispose]: close };
+}
+
+/** A detached copy of the mount a directory is on; undefined where this process may not make one (no right to mount, mounts below). */
+function detach(directory: OwnedFd): OwnedFd | undefined {
+  try {
+    return openTreeClone(directory);
+  } catch (error) {
+    if (isErrno(error, 'EPERM', 'EINVAL')) return undefined;
+    throw error;
+  }
 }
 
 function orExplain(what: string, missingHint: string | undefined, open: () => OwnedFd): OwnedFd {

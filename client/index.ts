@@ -9,6 +9,7 @@
  */
 export { attach } from './attach.js';
 export type { ConnectOptions } from './connect.js';
+export { openObjectStores } from './image.js';
 export { connect } from './mount-client.js';
 export type { ImageOptions, MountClient, MountOptions, ReceivedMount, ServiceStatus } from './mount-client.js';
 export { attachWritable } from './overlay.js';

@@ -58,7 +58,7 @@ export interface MountClient extends Disposable {
   /** `image`: an fs-verity digest, or a name in one of the service's repositories. */
   mountImage(image: string, options?: MountOptions): ReceivedMount;
   mountImageAsync(image: string, options?: MountOptions): Promise<ReceivedMount>;
-  /** `file`: the image, open for reading. `objects`: object stores, open for reading (not O_PATH), searched in this order. */
+  /** `file`: the image, open for reading. `objects`: object stores, as `openObjectStores` opens them, searched in this order. */
   mountFile(file: Fd, objects: readonly Fd[], options?: MountOptions): ReceivedMount;
   mountFileAsync(file: Fd, objects: readonly Fd[], options?: MountOptions): Promise<ReceivedMount>;
   /** What the policy says, and why. Mounts nothing. */

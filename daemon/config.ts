@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 
 import { Command, InvalidArgumentError } from 'commander';
 import { getStaticTOMLValue, parseTOML } from 'toml-eslint-parser';
-import { z } from 'zod';
+import * as z from 'zod';
 
 import { DEFAULT_SOCKET } from '../core/wire/names.js';
 import { VERSION } from '../core/wire/version.js';

@@ -36,7 +36,8 @@ export interface Measurer {
 export const VERITY_FILE_SYSTEMS = new Set([0xef53 /* ext4 */, 0x9123683e /* btrfs */, 0xf2f52010 /* f2fs */]);
 
 const MAX_REMEMBERED = 256;
-const INSPECT_TIMEOUT = 10_000;
+/** Milliseconds. */
+export const INSPECT_TIMEOUT = 10_000;
 /** A file that changed so lately could change again without its ctime showing it. Nanoseconds. */
 const CTIME_GRAIN = 20_000_000n;
 
@@ -68,7 +69,13 @@ export function createMeasurer(workers: WorkerPool, copies: Copies): Measurer {
   const remembered = new Map<string, { file: OwnedFd; status: FileStatus; digest: VerityDigest }>();
 
   async function hash(file: OwnedFd, copy: OwnedFd | null, size: number, algorithm: VerityAlgorithm, user: number) {
-    const closeAfter = [file.duplicate(), ...(copy ? [copy.duplicate()] : [])];
+    const closeAfter = [file.duplicate()];
+    try {
+      if (copy) closeAfter.push(copy.duplicate());
+    } catch (error) {
+      closeAfter[0]!.close();
+      throw error;
+    }
     const job = { kind: 'hash', file: closeAfter[0]!.raw, copy: closeAfter[1]?.raw ?? null, size, algorithm } as const;
     try {
       const { digest } = await workers.run(job, { user, timeoutMs: hashTimeout(size), closeAfter });
@@ -131,12 +138,12 @@ export function createMeasurer(workers: WorkerPool, copies: Copies): Measurer {
 
   return {
     async measureRepositoryFile(file, algorithm, user) {
-      const verity = measureVerity(file);
-      if (verity.state === 'enabled') {
-        return { file, digest: verityDigestFromBytes(verity.algorithm, verity.digest), verified: 'kernel' };
-      }
-      if (!onlyRootWrites(statFd(file))) return copyPrivately(file, algorithm, user);
       try {
+        const verity = measureVerity(file);
+        if (verity.state === 'enabled') {
+          return { file, digest: verityDigestFromBytes(verity.algorithm, verity.digest), verified: 'kernel' };
+        }
+        if (!onlyRootWrites(statFd(file))) return await copyPrivately(file, algorithm, user);
         return { file, digest: await hashInPlace(file, algorithm, user), verified: 'copy' };
       } catch (error) {
         file.close();

@@ -44,6 +44,16 @@ function closePair(pair: Pair): void {
   for (const fd of Object.values(pair) as OwnedFd[]) fd.close();
 }
 
+/** Runs a step; the descriptors do not outlive its failure. */
+function orClose<T>(fds: readonly OwnedFd[], step: () => T): T {
+  try {
+    return step();
+  } catch (error) {
+    for (const fd of fds) fd.close();
+    throw error;
+  }
+}
+
 async function withTimeout<T>(promise: Promise<T>, milliseconds: number): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const expired = new Promise<never>((_, reject) => {
@@ -118,10 +128,10 @@ export function createParking(workers: WorkerPool, program: string): Parking {
       const { namespace: parked, directory: parkedDirectory } = await park(staging, userns, user);
       const pair = { userns, staging, stagingDirectory, parked, parkedDirectory };
       // The namespace is its owner's from the moment it stands: what is at /stage there must be the stage we made.
-      if (sameInode(statFd(parkedDirectory), statFd(stagingDirectory))) return pair;
-      parked.close();
-      parkedDirectory.close();
-      throw new RequestError('Failed', 'something else is mounted in the namespace made for you');
+      return orClose([parked, parkedDirectory], () => {
+        if (sameInode(statFd(parkedDirectory), statFd(stagingDirectory))) return pair;
+        throw new RequestError('Failed', 'something else is mounted in the namespace made for you');
+      });
     } catch (error) {
       staging.close();
       stagingDirectory.close();
@@ -190,11 +200,10 @@ export function createParking(workers: WorkerPool, program: string): Parking {
     );
     const locked = OwnedFd.adopt(result.mount);
     // The parked namespace is its owner's ground: hand out nothing but a clone of the very root that was built.
-    if (!sameInode(statFd(locked), built)) {
-      locked.close();
+    return orClose([locked], () => {
+      if (sameInode(statFd(locked), built)) return locked;
       throw new RequestError('Failed', 'something else was mounted over your mount while it was made');
-    }
-    return locked;
+    });
   }
 
   const parking: Parking = {

@@ -32,7 +32,7 @@ export function openRepository(path: string, objectTrust: ObjectTrust): Reposito
   const root = openPath(path, O_RDONLY | O_DIRECTORY);
   try {
     requireKnownFormat(root, path);
-    return { path, objectTrust, root, objects: openBeneath(root, 'objects', O_PATH | O_DIRECTORY) };
+    return { path, objectTrust, root, objects: openBeneath(root, 'objects', O_RDONLY | O_DIRECTORY) };
   } catch (error) {
     root.close();
     throw error;
@@ -68,9 +68,13 @@ function openRegular(root: Fd, path: string): OwnedFd | undefined {
     if (isErrno(error, 'ENOENT', 'ENOTDIR', 'ELOOP', 'ENXIO')) return undefined;
     throw error;
   }
-  if (statFd(file).type === 'file') return file;
-  file.close();
-  return undefined;
+  let regular = false;
+  try {
+    regular = statFd(file).type === 'file';
+  } finally {
+    if (!regular) file.close();
+  }
+  return regular ? file : undefined;
 }
 
 function readLink(root: Fd, path: string): string | undefined {

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { VerityDigest } from '../image/digest.js';
 import { MOUNT_INTERFACE, findMember } from './contract.js';
 import { RequestError } from './errors.js';

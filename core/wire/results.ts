@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { FormatError } from '../image/format-error.js';
 import { ProtocolError } from './protocol-error.js';
 import { digestSchema } from './schemas.js';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { parseVerityDigest } from '../image/digest.js';
 import type { VerityDigest } from '../image/digest.js';
 import { FormatError } from '../image/format-error.js';

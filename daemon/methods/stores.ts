@@ -1,8 +1,9 @@
 // The object stores of a mount, and whether the kernel has to hold each object to its digest.
-import { OwnedFd } from '../../core/kernel/fd.js';
+import type { OwnedFd } from '../../core/kernel/fd.js';
+import { sameInode, statFd } from '../../core/kernel/stat.js';
 import { measureVerity } from '../../core/kernel/verity.js';
 import { RequestError } from '../../core/wire/errors.js';
-import { VERITY_FILE_SYSTEMS } from '../measure.js';
+import { INSPECT_TIMEOUT, VERITY_FILE_SYSTEMS } from '../measure.js';
 import type { Repository } from '../repositories.js';
 import type { Service } from '../service.js';
 
@@ -40,22 +41,34 @@ export function repositoryStores(repositories: readonly Repository[]): Stores {
   );
 }
 
+/** The service's own store behind a directory that the caller names: the same directory, not one like it. */
+function ownStoreOf(service: Service, directory: OwnedFd): Repository | undefined {
+  const status = statFd(directory);
+  return service.current().repositories.find(({ objects }) => sameInode(statFd(objects), status));
+}
+
+/** Asks where a hang is allowed: the directory may be on a file system of the caller's own. */
+async function requireVerityOf(service: Service, directory: OwnedFd, user: number): Promise<void> {
+  const asked = directory.duplicate();
+  const options = { user, timeoutMs: INSPECT_TIMEOUT, closeAfter: [asked] };
+  const { magic, verity } = await service.workers.run({ kind: 'inspect', file: asked.raw }, options);
+  if (verity === 'unsupported' || !VERITY_FILE_SYSTEMS.has(magic)) throw noVerity('your object store');
+}
+
 /**
  * Stores of the caller. overlayfs reads them with the daemon's rights, so whatever is there must prove by fs-verity that it is what
  * the trusted image names: a directory the caller cannot read yields nothing. Takes ownership of the descriptors.
  */
 export async function callerStores(service: Service, directories: readonly OwnedFd[], user: number): Promise<Stores> {
-  const stores = ownStores(directories, true);
+  const own = directories.map((directory) => ownStoreOf(service, directory));
+  const requireVerity = !own.every((repository) => repository?.objectTrust === 'trusted');
+  const stores = directories.map((directory, i) => own[i]?.objects.duplicate() ?? directory);
+  const all = ownStores(stores, requireVerity);
   try {
-    for (const directory of directories) {
-      const given = directory.duplicate();
-      const options = { user, timeoutMs: 10_000, closeAfter: [given] };
-      const { magic, verity } = await service.workers.run({ kind: 'inspect', file: given.raw }, options);
-      if (verity === 'unsupported' || !VERITY_FILE_SYSTEMS.has(magic)) throw noVerity('your object store');
-    }
-    return stores;
+    for (const directory of requireVerity ? stores : []) await requireVerityOf(service, directory, user);
+    return all;
   } catch (error) {
-    stores[Symbol.dispose]();
+    all[Symbol.dispose]();
     throw error;
   }
 }

@@ -1,5 +1,5 @@
 // What org.freedesktop.DBus answers, checked.
-import { z } from 'zod';
+import * as z from 'zod';
 
 import { readDict } from '../../core/wire/variants.js';
 

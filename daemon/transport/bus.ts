@@ -60,7 +60,8 @@ export async function serveBus(path: string, handler: CallHandler, onLost: (reas
       onRefused(new Error(reason));
       for (const call of pending.values()) call.reject(new Error(reason));
       pending.clear();
-      if (authenticated) onLost(reason);
+      // Later: what is thrown in here, the stream takes for a fault of the peer.
+      if (authenticated) setImmediate(onLost, reason);
     },
   });
   const gate = createCallGate(stream, nextSerial, handler, MAX_CALLS_ON_BUS);

@@ -176,7 +176,10 @@ export async function startWorkers(script: string, discard: Discard, onBroken: (
 
   const sweeper = setInterval(() => {
     const idle = usable().filter((thread) => thread.ready && !thread.task && Date.now() - thread.idleSince > SPARE_LIFETIME);
-    if (usable().length > 1 && idle[0]) void idle[0].worker.terminate();
+    if (usable().length > 1 && idle[0]) {
+      idle[0].ready = false;
+      idle[0].worker.postMessage('end'); // it closes what it holds, which terminate() would leave open
+    }
   }, SPARE_LIFETIME / 3);
   sweeper.unref();
 

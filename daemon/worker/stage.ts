@@ -72,6 +72,12 @@ export function leaveHostMounts(): void {
   base = currentNamespace();
 }
 
+/** Closes what `leaveHostMounts` keeps. */
+export function closeBase(): void {
+  base.close();
+  proc.close();
+}
+
 /** A mount namespace and its mount point for mounts on their way, an O_PATH descriptor. */
 export interface HeldNamespace {
   readonly namespace: OwnedFd;

@@ -11,6 +11,7 @@ import type { Answer, HashJob, InspectJob, Job, JobFailure, LockJob, Results } f
 import {
   abandonStage,
   clearStage,
+  closeBase,
   crossOver,
   type HeldNamespace,
   holdParked,
@@ -61,10 +62,19 @@ function lock(job: LockJob): Outcome {
   };
   try {
     const locked = crossOver(borrow(job.mount), stage, job.name);
-    return { ok: { mount: locked.release() }, after: () => clearStage(stage, job.name) };
+    return { ok: { mount: locked.release() }, after: () => takeDown(stage, job.name) };
   } catch (error) {
     abandonStage(stage, job.name);
     throw error;
+  }
+}
+
+/** The mount must not stay in the stage: it would live as long as that. What fails once is tried again from where it stopped. */
+function takeDown(stage: Stage, name: string): void {
+  try {
+    clearStage(stage, name);
+  } catch {
+    abandonStage(stage, name);
   }
 }
 
@@ -99,6 +109,8 @@ function run(job: Job): (() => void) | undefined {
 }
 
 leaveHostMounts();
+// A thread's descriptors are the process's: they do not go with it.
+process.on('exit', closeBase);
 // What comes after the answer cannot fail a job any more: if it throws, the thread ends, and the pool says so.
-port.on('message', (job: Job) => run(job)?.());
+port.on('message', (job: Job | 'end') => (job === 'end' ? process.exit() : run(job)?.()));
 answer({ ready: true });
