@@ -67,9 +67,11 @@ export function openAccounts(onChange: (event: 'mounted' | 'released', mount: Li
   }
 
   function drain(): void {
-    for (const event of readInotify(inotify)) {
-      if (event.mask & IN_Q_OVERFLOW) releaseUnlisted();
-      else if (event.mask & (IN_UNMOUNT | IN_IGNORED)) release(event.watch);
+    for (let events = readInotify(inotify); events.length > 0; events = readInotify(inotify)) {
+      for (const event of events) {
+        if (event.mask & IN_Q_OVERFLOW) releaseUnlisted();
+        else if (event.mask & (IN_UNMOUNT | IN_IGNORED)) release(event.watch);
+      }
     }
   }
   const watcher = watch(inotify, drain);

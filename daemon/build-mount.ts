@@ -98,23 +98,32 @@ export interface MountPlan extends Restrictions {
   readonly kept?: Fd | undefined;
 }
 
+export interface BuiltMount {
+  readonly mount: OwnedFd;
+  /** The overlay has taken its own copy of this layer: it may be closed whenever there is time. */
+  readonly spare?: OwnedFd;
+}
+
 /** The idmapped, detached mount of a plan; its flags are set, but not locked yet. */
-export function buildMount(plan: MountPlan): OwnedFd {
+export function buildMount(plan: MountPlan): BuiltMount {
   const attributes = mountAttributes(plan);
   try {
-    if (plan.header.type === 'erofs') {
-      const mount = mountErofs(plan.image, plan.header, attributes);
-      return idmapOrClose(mount, plan.userns);
+    if (plan.header.type === 'erofs') return { mount: mountLayer(plan, attributes) };
+    const erofs = mountLayer(plan, ALWAYS | MOUNT_ATTR_NOSUID);
+    try {
+      return { mount: mountOverlay({ ...plan, erofs }, attributes), spare: erofs };
+    } catch (error) {
+      erofs.close();
+      throw error;
     }
-    using erofs = plan.kept ? openTreeClone(plan.kept) : mountErofs(plan.image, plan.header, ALWAYS | MOUNT_ATTR_NOSUID);
-    idmap(erofs, plan.userns);
-    return mountOverlay({ ...plan, erofs }, attributes);
   } catch (error) {
     throw asRefusal(error);
   }
 }
 
-function idmapOrClose(mount: OwnedFd, userns: Fd): OwnedFd {
+/** The image itself, idmapped: made anew, or cloned from one that was kept. */
+function mountLayer({ image, header, userns, kept }: MountPlan, attributes: number): OwnedFd {
+  const mount = kept ? openTreeClone(kept) : mountErofs(image, header, attributes);
   try {
     idmap(mount, userns);
     return mount;

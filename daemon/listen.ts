@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, rmSync } from 'node:fs';
+import { chmodSync, lstatSync, mkdirSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 
 import { isErrno } from '../core/kernel/error.js';
@@ -11,9 +11,13 @@ function removeStaleSocket(path: string): void {
   try {
     connectStream(path).close();
   } catch (error) {
-    if (isErrno(error, 'ECONNREFUSED')) rmSync(path);
-    else if (!isErrno(error, 'ENOENT')) throw error;
-    return;
+    if (isErrno(error, 'ENOENT')) return;
+    // A file that is no socket refuses connections as well.
+    if (!isErrno(error, 'ECONNREFUSED')) throw error;
+    if (!lstatSync(path).isSocket()) {
+      throw new Error(`${path} is not a socket; remove it, or give --socket another path`, { cause: error });
+    }
+    return rmSync(path);
   }
   throw new Error(`another service answers on ${path}; stop it, or give --socket another path`);
 }

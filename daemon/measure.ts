@@ -54,7 +54,7 @@ function onlyRootWrites(status: FileStatus): boolean {
 
 /** Kind of image, from the first bytes of a file that can no longer change. Throws RequestError BadImage. */
 export function readImageHeader(file: Fd): ImageHeader {
-  const bytes = Buffer.alloc(SUPERBLOCK_WINDOW);
+  const bytes = Buffer.allocUnsafe(SUPERBLOCK_WINDOW);
   const length = readAt(file, bytes, 0);
   try {
     return parseSuperblock(bytes.subarray(0, length), statFd(file).size);

@@ -1,10 +1,11 @@
 // Staging and parked mount namespaces, one pair for each user namespace, kept while they are in use and a little longer.
-import { randomBytes } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { spawn } from 'node:child_process';
 
 import { OwnedFd } from '../core/kernel/fd.js';
 import { sameInode, statFd } from '../core/kernel/stat.js';
 import { RequestError } from '../core/wire/errors.js';
+import type { BuiltMount } from './build-mount.js';
 import type { HoldJob, NewStageJob } from './worker/jobs.js';
 import type { WorkerPool } from './worker/pool.js';
 
@@ -31,8 +32,8 @@ interface Entry {
 }
 
 export interface Parking {
-  /** Takes a detached mount and returns a detached clone whose flags the user namespace's owner cannot clear. */
-  lock(mount: OwnedFd, userns: OwnedFd, user: number): Promise<OwnedFd>;
+  /** Takes a detached mount, which it closes, and returns a detached clone whose flags the user namespace's owner cannot clear. */
+  lock(built: BuiltMount, userns: OwnedFd, user: number): Promise<OwnedFd>;
   /** Namespace pairs that are kept now. */
   count(): number;
   /** Drops the pairs that nobody uses. */
@@ -181,22 +182,21 @@ export function createParking(workers: WorkerPool, program: string): Parking {
     return entry;
   }
 
-  async function lockIn(entry: Entry, mount: OwnedFd, user: number): Promise<OwnedFd> {
+  async function lockIn(entry: Entry, { mount, spare }: BuiltMount, user: number): Promise<OwnedFd> {
     const pair = await entry.pair;
     const built = statFd(mount);
-    const given = mount.duplicate();
     entry.uses++; // given back by onReleased, which for a hanging job may be long after the time-out
     const result = await workers.run(
       {
         kind: 'lock',
-        mount: given.raw,
+        mount: mount.raw,
         staging: pair.staging.raw,
         stagingDirectory: pair.stagingDirectory.raw,
         parked: pair.parked.raw,
         parkedDirectory: pair.parkedDirectory.raw,
-        name: randomBytes(16).toString('hex'),
+        name: randomUUID(),
       },
-      { user, timeoutMs: LOCK_TIMEOUT, closeAfter: [given], onReleased: () => void entry.uses-- },
+      { user, timeoutMs: LOCK_TIMEOUT, closeAfter: spare ? [mount, spare] : [mount], onReleased: () => void entry.uses-- },
     );
     const locked = OwnedFd.adopt(result.mount);
     // The parked namespace is its owner's ground: hand out nothing but a clone of the very root that was built.
@@ -207,14 +207,20 @@ export function createParking(workers: WorkerPool, program: string): Parking {
   }
 
   const parking: Parking = {
-    async lock(mount, userns, user) {
-      const entry = pairFor(userns, user);
-      entry.uses++;
+    async lock(built, userns, user) {
+      let entry: Entry | undefined;
       try {
-        return await lockIn(entry, mount, user);
+        entry = pairFor(userns, user);
+        entry.uses++;
+        return await lockIn(entry, built, user);
       } finally {
-        entry.uses--;
-        entry.lastUse = Date.now();
+        // No more than a matter of form where the thread has taken them over.
+        built.mount.close();
+        built.spare?.close();
+        if (entry) {
+          entry.uses--;
+          entry.lastUse = Date.now();
+        }
       }
     },
     count: () => entries.size,

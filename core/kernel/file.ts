@@ -72,7 +72,7 @@ export function reopen(fd: Fd, flags: number): OwnedFd {
 
 /** Target of the symlink `name` in a directory, at most 4095 bytes. Throws SyscallError EINVAL if it is none. */
 export function readLinkAt(directory: Fd, name: string): string {
-  const buffer = Buffer.alloc(4096);
+  const buffer = Buffer.allocUnsafe(4096);
   return buffer.toString('utf8', 0, readlinkatCall(directory.raw, name, buffer, buffer.length));
 }
 

@@ -1,10 +1,9 @@
 import { type Fd, OwnedFd } from './fd.js';
-import { read } from './file.js';
-import { bind } from './libc.js';
-import { isErrno } from './error.js';
+import { bind, EAGAIN } from './libc.js';
 
 const inotifyInit1 = bind('inotify_init1', ['int']);
 const inotifyAddWatch = bind('inotify_add_watch', ['fd', 'path', 'u32']);
+const readCall = bind('read', ['fd', 'buffer', 'u64'], 'long', { expected: [EAGAIN] });
 const inotifyRmWatch = bind('inotify_rm_watch', ['fd', 'int']);
 
 // linux/inotify.h
@@ -36,16 +35,11 @@ export function removeWatch(inotify: Fd, watch: number): void {
   inotifyRmWatch(inotify.raw, watch);
 }
 
-/** Events that are waiting, at most one buffer of them. */
+const buffer = Buffer.allocUnsafeSlow(4096);
+
+/** Events that are waiting, some hundred at most; none when all have been read. */
 export function readInotify(inotify: Fd): InotifyEvent[] {
-  const buffer = Buffer.alloc(65536);
-  let length: number;
-  try {
-    length = read(inotify, buffer);
-  } catch (error) {
-    if (isErrno(error, 'EAGAIN')) return [];
-    throw error;
-  }
+  const length = readCall(inotify.raw, buffer, buffer.length);
   const events: InotifyEvent[] = [];
   for (let at = 0; at < length; at += 16 + buffer.readUInt32LE(at + 12)) {
     events.push({ watch: buffer.readInt32LE(at), mask: buffer.readUInt32LE(at + 4) });

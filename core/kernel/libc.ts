@@ -74,9 +74,17 @@ const check: Record<Argument, (value: unknown) => unknown> = {
   'buffer?': (value) => (value === null ? null : bytes(value)),
 };
 
+// asm-generic/errno-base.h
+export const EPERM = 1;
+export const EAGAIN = 11;
 const EINTR = 4;
 
-function wrap(name: string, native: (...values: unknown[]) => number, kinds: readonly Argument[]) {
+/** Errnos that are an ordinary answer of a call: it returns them negated, as the kernel does, where an Error would cost more than the call. */
+export interface Expecting {
+  readonly expected: readonly number[];
+}
+
+function wrap(name: string, native: (...values: unknown[]) => number, kinds: readonly Argument[], expected: readonly number[]) {
   const checks = kinds.map((kind) => check[kind]);
   return (...values: unknown[]): number => {
     if (values.length !== checks.length) throw new TypeError(`${name} takes ${checks.length} arguments`);
@@ -85,6 +93,7 @@ function wrap(name: string, native: (...values: unknown[]) => number, kinds: rea
       const result = native(...values);
       if (result !== -1) return result;
       const errno = koffi.errno();
+      if (expected.includes(errno)) return -errno;
       if (errno !== EINTR) throw new SyscallError(name, errno);
     }
   };
@@ -95,13 +104,14 @@ export function bind<const T extends readonly Argument[]>(
   name: string,
   kinds: T,
   result: 'int' | 'long' = 'int',
+  { expected }: Expecting = { expected: [] },
 ): (...values: Natives<T>) => number {
   const native = libc.func(
     name,
     result,
     kinds.map((kind) => koffiType[kind]),
   );
-  return wrap(name, native, kinds) as (...values: Natives<T>) => number;
+  return wrap(name, native, kinds, expected) as (...values: Natives<T>) => number;
 }
 
 /** A system call that has no libc function yet. The C ABI of Linux passes variadic integers like fixed ones. */
@@ -111,7 +121,7 @@ export function bindSyscall<const T extends readonly Argument[]>(
   kinds: T,
 ): (...values: Natives<T>) => number {
   const native = libc.func('syscall', 'long', ['long', ...kinds.map((kind) => koffiType[kind])]);
-  return wrap(name, (...values) => native(number, ...values), kinds) as (...values: Natives<T>) => number;
+  return wrap(name, (...values) => native(number, ...values), kinds, []) as (...values: Natives<T>) => number;
 }
 
 /** Address of a buffer's first byte, for structures that hold pointers. The caller keeps the buffer alive. */

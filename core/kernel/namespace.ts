@@ -1,10 +1,12 @@
-import { SyscallError, isErrno } from './error.js';
+import { SyscallError } from './error.js';
 import { type Fd, OwnedFd } from './fd.js';
 import { ioctlBuffer, ioctlNumber } from './ioctl.js';
-import { bind } from './libc.js';
+import { bind, EPERM } from './libc.js';
 
 const setnsCall = bind('setns', ['fd', 'int']);
 const unshareCall = bind('unshare', ['int']);
+// EPERM: the parent is above what this process may see, the initial namespace's is nothing at all.
+const getParent = bind('ioctl', ['fd', 'u64', 'int'], 'int', { expected: [EPERM] });
 const chdirCall = bind('chdir', ['path']);
 
 // linux/sched.h
@@ -52,12 +54,8 @@ export function usernsOwner(userns: Fd): number {
 
 /** The parent of a user namespace; undefined for the initial one, whose parent the kernel does not show. */
 export function usernsParent(userns: Fd): OwnedFd | undefined {
-  try {
-    return OwnedFd.adopt(ioctlNumber(userns.raw, NS_GET_PARENT, 0));
-  } catch (error) {
-    if (isErrno(error, 'EPERM')) return undefined;
-    throw error;
-  }
+  const parent = getParent(userns.raw, NS_GET_PARENT, 0);
+  return parent < 0 ? undefined : OwnedFd.adopt(parent);
 }
 
 /** The user namespace that owns a namespace. */

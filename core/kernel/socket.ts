@@ -1,7 +1,7 @@
 // Unix stream sockets with descriptors: what Node cannot do by itself.
 import { isErrno } from './error.js';
 import { type Fd, OwnedFd } from './fd.js';
-import { addressOf, bind } from './libc.js';
+import { addressOf, bind, EAGAIN } from './libc.js';
 
 const socketCall = bind('socket', ['int', 'int', 'int']);
 const socketpairCall = bind('socketpair', ['int', 'int', 'int', 'buffer']);
@@ -9,8 +9,8 @@ const bindCall = bind('bind', ['fd', 'buffer', 'u32']);
 const listenCall = bind('listen', ['fd', 'int']);
 const connectCall = bind('connect', ['fd', 'buffer', 'u32']);
 const accept4Call = bind('accept4', ['fd', 'buffer?', 'buffer?', 'int']);
-const sendmsgCall = bind('sendmsg', ['fd', 'buffer', 'int'], 'long');
-const recvmsgCall = bind('recvmsg', ['fd', 'buffer', 'int'], 'long');
+const sendmsgCall = bind('sendmsg', ['fd', 'buffer', 'int'], 'long', { expected: [EAGAIN] });
+const recvmsgCall = bind('recvmsg', ['fd', 'buffer', 'int'], 'long', { expected: [EAGAIN] });
 const getsockoptCall = bind('getsockopt', ['fd', 'int', 'int', 'buffer', 'buffer']);
 const fcntlArg = bind('fcntl', ['fd', 'int', 'int']);
 
@@ -123,12 +123,8 @@ export function send(socket: Fd, data: Uint8Array, fds: readonly Fd[] = []): num
   control.writeInt32LE(SCM_RIGHTS, 12);
   fds.forEach((fd, i) => control.writeInt32LE(fd.raw, 16 + 4 * i));
   aimAt(data, length === 0 ? 0 : (length + 7) & ~7);
-  try {
-    return sendmsgCall(socket.raw, header, MSG_DONTWAIT | MSG_NOSIGNAL);
-  } catch (error) {
-    if (isErrno(error, 'EAGAIN')) return null;
-    throw error;
-  }
+  const sent = sendmsgCall(socket.raw, header, MSG_DONTWAIT | MSG_NOSIGNAL);
+  return sent < 0 ? null : sent;
 }
 
 export interface Received {
@@ -154,13 +150,9 @@ function adoptControl(): OwnedFd[] {
 /** Receives what is there, descriptors close-on-exec and owned by the caller; null if there is nothing yet. */
 export function receive(socket: Fd, buffer: Uint8Array): Received | null {
   aimAt(buffer, control.length);
-  try {
-    const bytes = recvmsgCall(socket.raw, header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    return { bytes, fds: adoptControl(), truncated: (header.readInt32LE(48) & MSG_CTRUNC) !== 0 };
-  } catch (error) {
-    if (isErrno(error, 'EAGAIN')) return null;
-    throw error;
-  }
+  const bytes = recvmsgCall(socket.raw, header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  if (bytes < 0) return null;
+  return { bytes, fds: adoptControl(), truncated: (header.readInt32LE(48) & MSG_CTRUNC) !== 0 };
 }
 
 function socketOption(socket: Fd, option: number, size: number): Buffer {

@@ -65,14 +65,14 @@ function parseStatx(bytes: Buffer): FileStatus {
 
 /** Status of an open descriptor (O_PATH too). */
 export function statFd(fd: Fd): FileStatus {
-  const buffer = Buffer.alloc(256);
+  const buffer = Buffer.allocUnsafe(256);
   statxCall(fd.raw, '', AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_BASIC_STATS | STATX_MNT_ID_UNIQUE, buffer);
   return parseStatx(buffer);
 }
 
 /** Status of a path below a directory, or of a path; a symlink at its end is not followed. */
 export function statAt(directory: Fd | null, path: string): FileStatus {
-  const buffer = Buffer.alloc(256);
+  const buffer = Buffer.allocUnsafe(256);
   const flags = AT_SYMLINK_NOFOLLOW | AT_STATX_DONT_SYNC;
   statxCall(directory?.raw ?? AT_FDCWD, path, flags, STATX_BASIC_STATS | STATX_MNT_ID_UNIQUE, buffer);
   return parseStatx(buffer);

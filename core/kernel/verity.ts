@@ -1,10 +1,14 @@
-import { isErrno } from './error.js';
 import type { Fd } from './fd.js';
 import { ioctlBuffer } from './ioctl.js';
+import { bind } from './libc.js';
 
 // linux/fsverity.h
 const FS_IOC_ENABLE_VERITY = 0x40806685;
 const FS_IOC_MEASURE_VERITY = 0xc0046686;
+// asm-generic/errno.h: no verity on this file; and the ways of saying that there is none at all.
+const ENODATA = 61;
+const [EINVAL, ENOTTY, EOPNOTSUPP] = [22, 25, 95];
+const measure = bind('ioctl', ['fd', 'u64', 'buffer'], 'int', { expected: [ENODATA, EINVAL, ENOTTY, EOPNOTSUPP] });
 const algorithms: Record<number, 'sha256' | 'sha512'> = { 1: 'sha256', 2: 'sha512' };
 
 export type VerityState =
@@ -18,13 +22,8 @@ export type VerityState =
 export function measureVerity(file: Fd): VerityState {
   const buffer = Buffer.alloc(4 + 64); // struct fsverity_digest
   buffer.writeUInt16LE(64, 2);
-  try {
-    ioctlBuffer(file.raw, FS_IOC_MEASURE_VERITY, buffer);
-  } catch (error) {
-    if (isErrno(error, 'ENODATA')) return { state: 'disabled' };
-    if (isErrno(error, 'EOPNOTSUPP', 'ENOTTY', 'EINVAL')) return { state: 'unsupported' };
-    throw error;
-  }
+  const result = measure(file.raw, FS_IOC_MEASURE_VERITY, buffer);
+  if (result < 0) return { state: result === -ENODATA ? 'disabled' : 'unsupported' };
   const algorithm = algorithms[buffer.readUInt16LE(0)];
   if (!algorithm) return { state: 'unsupported' };
   return { state: 'enabled', algorithm, digest: Uint8Array.from(buffer.subarray(4, 4 + buffer.readUInt16LE(2))) };

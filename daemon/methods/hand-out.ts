@@ -65,7 +65,7 @@ export async function handOut(service: Service, { image, stores, userns, options
     nosuid: nosuid || options.nosuid,
     noexec: noexec || options.noexec,
   };
-  using built = buildMount(plan);
+  const built = buildMount(plan);
   const locked = await service.parking.lock(built, userns.fd, userns.payer);
   try {
     // Time has passed: the policy may have been replaced, and the caller may have left.

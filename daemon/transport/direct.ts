@@ -65,7 +65,13 @@ export function serveDirect(listener: OwnedFd, handler: CallHandler, log: Log, l
   }
 
   function serve(socket: OwnedFd): void {
-    const peer = peerCredentials(socket);
+    let peer: ReturnType<typeof peerCredentials>;
+    try {
+      peer = peerCredentials(socket);
+    } catch (error) {
+      socket.close();
+      throw error;
+    }
     if (!makeRoom(peer.uid)) {
       log.warn({ uid: peer.uid, connections: connections.size }, 'connection refused: too many');
       return socket.close();
@@ -99,6 +105,7 @@ export function serveDirect(listener: OwnedFd, handler: CallHandler, log: Log, l
       if (step.reject !== undefined) throw new Error(step.reject);
       if (!step.done) return;
       authenticated = true;
+      startIdleTimer();
       touch();
       if (step.done.rest.length > 0) reader.push(step.done.rest, []);
     }
@@ -122,14 +129,17 @@ export function serveDirect(listener: OwnedFd, handler: CallHandler, log: Log, l
     let timer = setTimeout(() => stream.close('did not authenticate in time'), limits.handshakeTimeout);
     timer.unref();
 
-    function touch(): void {
-      lastActivity = connection.lastUse = Date.now();
+    function startIdleTimer(): void {
       clearTimeout(timer);
       timer = setTimeout(expire, limits.idleTimeout);
       timer.unref();
     }
+    function touch(): void {
+      lastActivity = connection.lastUse = Date.now();
+      timer.refresh();
+    }
     function expire(): void {
-      if (gate.underWay > 0) touch();
+      if (gate.underWay > 0) timer.refresh();
       else stream.close('idle');
     }
     return connection;

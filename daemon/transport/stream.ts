@@ -64,7 +64,7 @@ export function openStream(socket: OwnedFd, events: StreamEvents): FdStream {
       return false;
     }
     events.onData(Buffer.from(readBuffer.subarray(0, received.bytes)), received.fds);
-    return received.bytes === READ_SIZE || received.fds.length > 0;
+    return received.bytes === READ_SIZE;
   }
 
   function flush(): void {

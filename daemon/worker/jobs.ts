@@ -1,5 +1,5 @@
 // What the daemon asks of a worker thread. Descriptors travel as numbers: all threads of a process share one table.
-// They stay the daemon's, which keeps them open until the worker has answered, however late that is.
+// Those of a job stay open until the worker has answered, however late that is; those in its order's list it closes itself, at last.
 
 /** Digest of a file's bytes, and a private copy of them if `copy` is there. Lengths in bytes. */
 export interface HashJob {
@@ -40,6 +40,9 @@ export interface LockJob {
 }
 
 export type Job = HashJob | InspectJob | NewStageJob | HoldJob | LockJob;
+
+/** What is sent to a thread: a job and the numbers it closes after it, or that it shall end. */
+export type Order = { readonly job: Job; readonly close: readonly number[] } | 'end';
 
 export interface InspectResult {
   /** statfs f_type */

@@ -5,7 +5,7 @@ import { Worker } from 'node:worker_threads';
 import { SyscallError } from '../../core/kernel/error.js';
 import type { OwnedFd } from '../../core/kernel/fd.js';
 import { RequestError } from '../../core/wire/errors.js';
-import type { Answer, Job, JobFailure, Results } from './jobs.js';
+import type { Answer, Job, JobFailure, Order, Results } from './jobs.js';
 
 const MAX_THREADS = 8;
 /** Of these threads, how many may read files at a time: the rest stay free for mounts. */
@@ -21,7 +21,10 @@ export interface JobOptions {
   /** Who pays for the thread while it works or hangs. */
   readonly user: number;
   readonly timeoutMs: number;
-  /** Descriptors that the job alone needs: closed when the thread is done with them, late answers included. */
+  /**
+   * Descriptors that the job alone needs. The thread closes them last, after its answer: closing a detached mount waits for other CPUs,
+   * and nobody need wait for that. A job that never starts has them closed at once.
+   */
   readonly closeAfter?: readonly OwnedFd[];
   /** Runs when the thread is done with the job's descriptors, late answers included. */
   readonly onReleased?: () => void;
@@ -132,7 +135,8 @@ export async function startWorkers(script: string, discard: Discard, onBroken: (
   function assign(thread: Thread, task: Task): void {
     thread.task = task;
     thread.timer = setTimeout(() => abandon(thread), task.timeoutMs);
-    thread.worker.postMessage(task.job);
+    const close = (task.closeAfter ?? []).map((fd) => fd.release());
+    thread.worker.postMessage({ job: task.job, close } satisfies Order);
   }
 
   function dispatch(): void {
@@ -178,7 +182,7 @@ export async function startWorkers(script: string, discard: Discard, onBroken: (
     const idle = usable().filter((thread) => thread.ready && !thread.task && Date.now() - thread.idleSince > SPARE_LIFETIME);
     if (usable().length > 1 && idle[0]) {
       idle[0].ready = false;
-      idle[0].worker.postMessage('end'); // it closes what it holds, which terminate() would leave open
+      idle[0].worker.postMessage('end' satisfies Order); // it closes what it holds, which terminate() would leave open
     }
   }, SPARE_LIFETIME / 3);
   sweeper.unref();

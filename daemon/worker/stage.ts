@@ -144,4 +144,10 @@ export function clearStage(stage: Stage, name: string): void {
   setns(stage.staging, CLONE_NEWNS);
   umount2(`/stage/${name}`, MNT_DETACH);
   removeDirectoryAt(stage.stagingDirectory, name);
+  goHome();
+}
+
+/** A thread that waits in a staging namespace would keep it alive after its user namespace is gone. */
+function goHome(): void {
+  setns(base, CLONE_NEWNS);
 }

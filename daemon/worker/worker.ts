@@ -3,11 +3,11 @@
 import { parentPort } from 'node:worker_threads';
 
 import { SyscallError } from '../../core/kernel/error.js';
-import type { Fd } from '../../core/kernel/fd.js';
+import { type Fd, OwnedFd } from '../../core/kernel/fd.js';
 import { fileSystemMagic } from '../../core/kernel/stat.js';
 import { measureVerity } from '../../core/kernel/verity.js';
 import { copyAndHash } from './copy.js';
-import type { Answer, HashJob, InspectJob, Job, JobFailure, LockJob, Results } from './jobs.js';
+import type { Answer, HashJob, InspectJob, Job, JobFailure, LockJob, Order, Results } from './jobs.js';
 import {
   abandonStage,
   clearStage,
@@ -108,9 +108,17 @@ function run(job: Job): (() => void) | undefined {
   }
 }
 
+function carryOut({ job, close }: Exclude<Order, 'end'>): void {
+  try {
+    run(job)?.();
+  } finally {
+    for (const number of close) OwnedFd.adopt(number).close();
+  }
+}
+
 leaveHostMounts();
 // A thread's descriptors are the process's: they do not go with it.
 process.on('exit', closeBase);
 // What comes after the answer cannot fail a job any more: if it throws, the thread ends, and the pool says so.
-port.on('message', (job: Job | 'end') => (job === 'end' ? process.exit() : run(job)?.()));
+port.on('message', (order: Order) => (order === 'end' ? process.exit() : carryOut(order)));
 answer({ ready: true });

@@ -18,6 +18,10 @@ export interface ActorOptions {
    */
   readonly namespace?: 'none' | 'single' | 'many';
   readonly subordinate?: number;
+  /** Joins the user namespace of this process instead, as its root, with a mount namespace of its own. */
+  readonly join?: number;
+  /** Descriptors it is given, as 4 and on. */
+  readonly inherit?: readonly number[];
 }
 
 export interface Actor {
@@ -66,9 +70,11 @@ async function startManyIds(options: ActorOptions): Promise<{ command: string[];
 export async function startActor(options: ActorOptions): Promise<Actor> {
   const kind = options.namespace ?? 'single';
   const many = kind === 'many' ? await startManyIds(options) : undefined;
+  const join =
+    options.join === undefined ? undefined : ['nsenter', '-U', '-t', String(options.join), '-S', '0', '-G', '0', 'unshare', '-m'];
   const enter = kind === 'single' ? ['unshare', '-U', '-r', '-m'] : [];
-  const [program, ...args] = [...(many?.command ?? [...identity(options), ...enter]), process.execPath, MAIN];
-  const child = spawn(program!, args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], cwd: '/' });
+  const [program, ...args] = [...(join ?? many?.command ?? [...identity(options), ...enter]), process.execPath, MAIN];
+  const child = spawn(program!, args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc', ...(options.inherit ?? [])], cwd: '/' });
   const waiting = new Map<number, (answer: Answer) => void>();
   let nextId = 1;
   child.on('message', (answer) => {

@@ -1,7 +1,7 @@
 // A real dbus-daemon of the test's own, as closed as a system bus and with the service's policy file.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { eventually } from './daemon.js';
@@ -14,7 +14,10 @@ export interface Bus {
 }
 
 /** As system.conf of dbus-daemon has it: nothing may be owned or called unless a service's file says so. */
-const config = (socket: string, serviceFile: string): string => `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+const config = (
+  socket: string,
+  serviceFile: string,
+): string => `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
 <busconfig>
   <type>system</type>
@@ -39,12 +42,19 @@ const config = (socket: string, serviceFile: string): string => `<!DOCTYPE busco
 </busconfig>
 `;
 
-/** Starts the bus in a directory that everybody may enter. */
-export async function startBus(directory: string): Promise<Bus> {
+/**
+ * Starts the bus in a directory that everybody may enter. A bus takes nobody whom the user database does not know, and the users of the
+ * tests are numbers only: it gets a view of /etc/passwd of its own that has them.
+ */
+export async function startBus(directory: string, uids: readonly number[] = []): Promise<Bus> {
   const socket = join(directory, 'bus');
   const file = join(directory, 'bus.conf');
   writeFileSync(file, config(socket, join(ROOT, 'systemd/org.composefs.Mount1.conf')));
-  const child = spawn('dbus-daemon', [`--config-file=${file}`, '--nofork', '--nopidfile'], {
+  const passwd = join(directory, 'passwd');
+  const entries = uids.map((uid) => `test${uid}:x:${uid}:${uid}::/:/bin/false\n`);
+  writeFileSync(passwd, readFileSync('/etc/passwd', 'utf8') + entries.join(''));
+  const script = 'mount --bind "$1" /etc/passwd && exec dbus-daemon --config-file="$2" --nofork --nopidfile';
+  const child = spawn('unshare', ['--mount', '--propagation', 'private', 'sh', '-c', script, 'sh', passwd, file], {
     stdio: ['ignore', 'ignore', 'inherit'],
   });
   let failure: Error | undefined;

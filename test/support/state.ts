@@ -10,7 +10,7 @@ import { run } from './machine.js';
 export interface HeldState {
   /** Open descriptors by kind: a path, or "socket", "mnt", "user", "anon_inode:…". */
   readonly fds: Readonly<Record<string, number>>;
-  /** Mounts in each mount namespace it holds or lives in, by number of the namespace. */
+  /** Mounts in each mount namespace it holds, by number of the namespace, and images mounted on the host. */
   readonly mounts: Readonly<Record<string, number>>;
   readonly loopDevices: number;
   /** Processes it started that still exist, zombies too. */
@@ -36,6 +36,20 @@ function countKinds(fds: ReadonlyMap<number, string>): Record<string, number> {
   return counts;
 }
 
+/** Mounts of images in the host's namespace, where the daemon never attaches any. */
+export function imagesOnHost(): number {
+  return readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .filter((line) => / - (erofs|overlay) /.test(line)).length;
+}
+
+/** Loop devices over files of the daemon's store of copies. */
+function loopsOver(fds: ReadonlyMap<number, string>): number {
+  const store = [...fds.values()].find((target) => /\/copies\/[0-9a-f-]{36}$/.test(target));
+  const files = run('losetup', '--list', '--noheadings', '--output', 'BACK-FILE').split('\n');
+  return files.filter((file) => store !== undefined && file.startsWith(store)).length;
+}
+
 /** Processes whose parent is this one, zombies included. */
 export function childrenOf(pid: number): number[] {
   return readdirSync('/proc')
@@ -54,13 +68,13 @@ export function heldState(pid: number): HeldState {
   const fds = openFds(pid);
   const namespaces: Record<string, string> = {};
   for (const [fd, target] of fds) if (target.startsWith('mnt:')) namespaces[target] = `/proc/${pid}/fd/${fd}`;
-  for (const task of readdirSync(`/proc/${pid}/task`)) {
-    namespaces[`thread ${task === String(pid) ? 'main' : 'worker'}`] = `/proc/${pid}/task/${task}/ns/mnt`;
-  }
   return {
     fds: countKinds(fds),
-    mounts: Object.fromEntries(Object.entries(namespaces).map(([name, path]) => [name, mountsIn(path)])),
-    loopDevices: run('losetup', '--list', '--noheadings').split('\n').filter(Boolean).length,
+    mounts: {
+      ...Object.fromEntries(Object.entries(namespaces).map(([name, path]) => [name, mountsIn(path)])),
+      host: imagesOnHost(),
+    },
+    loopDevices: loopsOver(openFds(pid)),
     children: childrenOf(pid).length,
   };
 }

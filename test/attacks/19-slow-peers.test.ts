@@ -1,0 +1,133 @@
+// Row 19: silent, slow and unreading peers by the thousand. Needed: caps on connections, in all and of each user, time-outs, a cap on what a peer
+// leaves unread (transport/direct.ts, stream.ts), and no thread of the daemon that waits for one peer.
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { after, afterEach, before, test } from 'node:test';
+
+import { type Actor, startActor } from '../support/actor.js';
+import { type Daemon, openFds, startDaemon } from '../support/daemon.js';
+import { makeErofs, policyText } from '../support/images.js';
+import type { Kit } from '../support/kit.js';
+import { makeScratch } from '../support/scratch.js';
+import { mountOnce } from '../support/steps.js';
+
+/** Generous: what it really takes is some milliseconds. */
+const BOUND_MS = 5_000;
+const scratch = makeScratch();
+const image = join(scratch.path, 'image.erofs');
+const attackers: Actor[] = [];
+let daemon: Daemon;
+let victim: Actor;
+let sockets: number;
+
+const countSockets = (): number => [...openFds(daemon.pid).values()].filter((target) => target.startsWith('socket:')).length;
+
+before(async () => {
+  const digest = makeErofs(image, { 'hello.txt': 'hello\n' });
+  daemon = await startDaemon({ policy: policyText({ digests: [digest] }) });
+  victim = await startActor({ uid: 4770 });
+  await victim.do(mountOnce, { address: daemon.address, image });
+  sockets = countSockets();
+});
+afterEach(async () => {
+  await Promise.all(attackers.splice(0).map((attacker) => attacker.stop()));
+  await daemon.eventually('their connections are closed', () => countSockets() === sockets);
+});
+after(async () => {
+  await victim?.stop();
+  await daemon?.kill();
+  scratch.remove();
+});
+
+async function startAttackers(count: number): Promise<Actor[]> {
+  const started = await Promise.all(Array.from({ length: count }, (_, i) => startActor({ uid: 4771 + i, namespace: 'none' })));
+  attackers.push(...started);
+  return started;
+}
+
+/** The slowest of some mounts of the victim, in milliseconds. */
+async function slowestMount(): Promise<number> {
+  let slowest = 0;
+  for (let i = 0; i < 10; i++) slowest = Math.max(slowest, await victim.do(mountOnce, { address: daemon.address, image }));
+  return slowest;
+}
+
+/** Opens connections that stay as they are; returns how many of them the service keeps. */
+function sitStill({ raw, store }: Kit, { socket, count, start }: { socket: string; count: number; start: string }): number {
+  const kept: unknown[] = ((store['sitting'] as unknown[]) ??= []);
+  let stands = 0;
+  for (let i = 0; i < count; i++) {
+    try {
+      const connection = raw.connectRaw(socket);
+      kept.push(connection);
+      if (start !== '') connection.send(Buffer.from(start));
+      stands++;
+    } catch {
+      // refused
+    }
+  }
+  return stands;
+}
+
+for (const [what, start] of [
+  ['silent from the start', ''],
+  ['half-way through authentication', '\0AUTH EXTERNAL\r\n'],
+  ['authenticated and silent', '\0AUTH EXTERNAL\r\nDATA\r\nNEGOTIATE_UNIX_FD\r\nBEGIN\r\n'],
+  ['half-way through a message', '\0AUTH EXTERNAL\r\nDATA\r\nNEGOTIATE_UNIX_FD\r\nBEGIN\r\nl\u0001\0\u0001\u0008\0\0'],
+] as const) {
+  test(`1000 connections of five users, ${what}`, { timeout: 60_000 }, async () => {
+    const five = await startAttackers(5);
+    await Promise.all(five.map((attacker) => attacker.do(sitStill, { socket: daemon.socket, count: 200, start })));
+    // Some may have been let go already: a machine that is busy may need longer than the time-out to open them all.
+    await daemon.eventually('most of them are there', () => countSockets() >= sockets + 600);
+    const slowest = await slowestMount();
+    assert.ok(slowest < BOUND_MS, `another user waited ${slowest} ms`);
+  });
+}
+
+test('one user cannot have more connections than its share', { timeout: 60_000 }, async () => {
+  const [attacker] = await startAttackers(1);
+  await attacker!.do(sitStill, { socket: daemon.socket, count: 600, start: '' });
+  const slowest = await slowestMount();
+  assert.ok(slowest < BOUND_MS, `another user waited ${slowest} ms`);
+  assert.ok(countSockets() <= sockets + 256, `${countSockets() - sockets} connections of one user`);
+});
+
+test('who does not authenticate in time is let go', { timeout: 60_000 }, async () => {
+  const [attacker] = await startAttackers(1);
+  await attacker!.do(sitStill, { socket: daemon.socket, count: 100, start: '\0AUTH EXTERNAL\r\n' });
+  await daemon.eventually('they are there', () => countSockets() >= sockets + 100);
+  const { eventually } = await import('../support/daemon.js');
+  await eventually('they are let go', () => countSockets() === sockets, 15_000);
+});
+
+test('peers that never read their answers are dropped, and cost nobody else time', { timeout: 60_000 }, async () => {
+  const three = await startAttackers(3);
+  const flood = three.map((attacker) =>
+    attacker.do(
+      ({ raw, codec, socket: sockets, store }, { socket }) => {
+        const call = { path: '/org/composefs/Mount1', interface: 'org.freedesktop.DBus.Introspectable', member: 'Introspect' };
+        const message = codec.encodeMethodCall({ ...call, serial: 1 });
+        const many = Buffer.concat(Array(200).fill(message));
+        const kept: unknown[] = (store['unread'] = []);
+        let dropped = 0;
+        for (let i = 0; i < 20; i++) {
+          const connection = raw.connectAuthenticated(socket);
+          kept.push(connection);
+          try {
+            for (let n = 0; n < 200; n++) if (sockets.send(connection.socket, many) === null) break;
+          } catch {
+            dropped++;
+          }
+        }
+        return dropped;
+      },
+      { socket: daemon.socket },
+    ),
+  );
+  const slowest = await slowestMount();
+  await Promise.all(flood);
+  assert.ok(slowest < BOUND_MS, `another user waited ${slowest} ms`);
+  const rss = Number(/VmRSS:\s*(\d+)/.exec((await import('node:fs')).readFileSync(`/proc/${daemon.pid}/status`, 'latin1'))?.[1]);
+  assert.ok(rss < 600_000, `the service has grown to ${rss} KiB`);
+});

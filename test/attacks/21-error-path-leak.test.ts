@@ -1,0 +1,128 @@
+// Row 21: one system call of a mount fails, each in turn, on the daemon's own thread and on the worker's: nothing may stay open, mounted or attached.
+// Needed: every descriptor has an owner that closes it on every path (`using`, OwnedFd in daemon/*), and what a thread leaves behind
+// when it cannot clean up dies with it (worker/worker.ts).
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { after, before, beforeEach, test } from 'node:test';
+
+import { type Actor, startActor } from '../support/actor.js';
+import { type Daemon, startDaemon } from '../support/daemon.js';
+import { makeErofs, makeSampleRepository, policyText } from '../support/images.js';
+import { withoutSample } from '../support/machine.js';
+import { makeScratch } from '../support/scratch.js';
+import { type HeldState, heldState } from '../support/state.js';
+import { mountImageOnce, mountOnce } from '../support/steps.js';
+import { injectFault } from '../support/strace.js';
+
+const scratch = makeScratch();
+const image = join(scratch.path, 'image.erofs');
+const noSample = withoutSample();
+let daemon: Daemon;
+let actor: Actor;
+let baseline: HeldState;
+let policy: string;
+let sound = false;
+
+const ways = noSample ? [mountOnce] : [mountOnce, mountImageOnce];
+const imageOf = (way: (typeof ways)[number]): string => (way === mountOnce ? image : 'sample');
+const mount = (way: (typeof ways)[number]) => actor.do(way as typeof mountOnce, { address: daemon.address, image: imageOf(way) });
+
+before(async () => {
+  const digest = makeErofs(image, { 'hello.txt': 'hello\n' });
+  const repository = join(scratch.path, 'repo');
+  const digests = noSample ? [digest] : [digest, makeSampleRepository(repository)];
+  const repositories: Record<string, 'trusted'> = noSample ? {} : { [repository]: 'trusted' };
+  policy = policyText({ digests, repositories });
+  actor = await startActor({ uid: 4754 });
+});
+/** After a failure the next test gets a daemon of its own: one leak is one failed test. */
+beforeEach(async () => {
+  if (sound) return;
+  await daemon?.kill();
+  daemon = await startDaemon({ policy });
+  for (const way of [...ways, ...ways]) await mount(way);
+  await settle();
+  baseline = heldState(daemon.pid);
+});
+after(async () => {
+  await actor?.stop();
+  await daemon?.kill();
+  scratch.remove();
+});
+
+/** A request's last steps (taking down the stage) come after its answer. */
+async function settle(): Promise<void> {
+  let last = '';
+  await daemon.eventually('the daemon comes to rest', () => {
+    const now = JSON.stringify(heldState(daemon.pid));
+    const same = now === last;
+    last = now;
+    return same;
+  });
+}
+
+async function requireBaseline(what: string): Promise<void> {
+  let now: HeldState | undefined;
+  const same = (): boolean => {
+    now = heldState(daemon.pid);
+    return JSON.stringify(summary(now)) === JSON.stringify(summary(baseline));
+  };
+  await daemon.eventually('the state is as before', same).catch(() => {
+    assert.deepEqual(summary(now!), summary(baseline), what);
+  });
+}
+
+/** Which namespaces they are does not matter (a pair may have been made anew), only how many and what is in them. */
+function summary({ fds, mounts, loopDevices, children }: HeldState): unknown {
+  const sorted = Object.fromEntries(Object.entries(fds).sort(([a], [b]) => (a < b ? -1 : 1)));
+  return { fds: sorted, mounts: Object.values(mounts).sort(), loopDevices, children };
+}
+
+/** System calls on the way of a mount, and how many of each are made to fail, one at a time. */
+const CALLS: readonly (readonly [syscall: string, last: number, first?: number])[] = [
+  ['fsopen', 2],
+  ['fsconfig', 9],
+  ['fsmount', 2],
+  ['open_tree', 2],
+  ['move_mount', 1],
+  ['mount_setattr', 1],
+  ['setns', 3],
+  ['mkdirat', 1],
+  ['umount2', 1],
+  ['unlinkat', 1],
+  ['statx', 8],
+  ['inotify_add_watch', 1],
+  // The first is Node's own, for the new connection; it takes a failure for the end of the world.
+  ['ioctl', 6, 2],
+  ['openat2', 3],
+  ['linkat', 1],
+  ['pread64', 2],
+  ['pwrite64', 1],
+  ['fcntl', 6],
+  ['fstatfs', 1],
+  ['sendmsg', 2],
+  ['accept4', 1],
+  ['getsockopt', 2],
+];
+
+for (const [syscall, last, first = 1] of CALLS) {
+  test(`${syscall} fails: everything is given back, and the next mount works`, { timeout: 120_000 }, async () => {
+    let hits = 0;
+    sound = false;
+    for (const way of ways) {
+      for (let nth = first; nth <= last; nth++) {
+        const fault = await injectFault(daemon.pid, syscall, 'error=EIO', String(nth));
+        await mount(way).catch(() => {});
+        await fault.detach();
+        hits += fault.hits().length;
+        assert.equal(daemon.process.exitCode, null, `the service fell over: ${daemon.stderr().slice(-1500)}`);
+        const audits = daemon.audits().length;
+        await mount(way);
+        assert.ok(daemon.audits().length > audits);
+        await requireBaseline(`${syscall} number ${nth}, ${way.name}`);
+      }
+    }
+    assert.ok(hits > 0, `${syscall} was never called`);
+    sound = true;
+  });
+}

@@ -1,0 +1,312 @@
+// Defences that the tests of the second half of the table of threats need (rows 16 and 18 on).
+import type { Defence } from '../support/mutant.js';
+
+export const DEFENCES_2: readonly Defence[] = [
+  {
+    row: 16,
+    file: '16-stacked-options',
+    pattern: 'every method: a comma$',
+    defence: 'names are of harmless characters only',
+    edits: [
+      {
+        source: 'core/wire/schemas.ts',
+        find: 'if (!components.every((component) => COMPONENT.test(component))) {',
+        replace: 'if (components.length === 0) {',
+      },
+    ],
+  },
+  {
+    row: 16,
+    file: '16-stacked-options',
+    pattern: 'name of an option',
+    defence: 'unknown options are errors',
+    edits: [
+      { source: 'core/wire/schemas.ts', find: 'if (known.includes(key)) return;', replace: 'if (known.length >= 0) return;' },
+      {
+        source: 'core/wire/requests.ts',
+        find: `  z.strictObject({
+    digest: digestSchema.exactOptional(),`,
+        replace: `  z.object({
+    digest: digestSchema.exactOptional(),`,
+      },
+    ],
+  },
+  {
+    row: 18,
+    file: '18-fd-exhaustion',
+    pattern: 'half-sent messages that hold descriptors',
+    defence: 'a peer keeps no more descriptors waiting than a call can use',
+    edits: [{ source: 'daemon/transport/direct.ts', find: 'maxPendingFds: MAX_CALL_FDS,', replace: 'maxPendingFds: 253,' }],
+  },
+  {
+    row: 18,
+    file: '18-fd-exhaustion',
+    pattern: 'no message claims',
+    defence: 'descriptors that belong to no message end the connection',
+    edits: [
+      {
+        source: 'daemon/transport/messages.ts',
+        find: 'if (splitter.pendingBytes === 0 && pending.length > 0)',
+        replace: 'if (splitter.pendingBytes < 0)',
+      },
+    ],
+  },
+  {
+    row: 18,
+    file: '18-fd-exhaustion',
+    pattern: 'during authentication',
+    defence: 'descriptors sent before authentication are closed',
+    edits: [
+      {
+        source: 'daemon/transport/direct.ts',
+        find: `      for (const fd of fds) fd.close();
+      if (fds.length > 0) throw new Error('descriptors sent before authentication');`,
+        replace: '',
+      },
+    ],
+  },
+  {
+    row: 18,
+    file: '18-fd-exhaustion',
+    pattern: 'refused by the hundred',
+    defence: 'what a method did not take is closed',
+    edits: [{ source: 'daemon/dispatch.ts', find: '    using _unclaimed = fds;\n', replace: '' }],
+  },
+  {
+    row: 19,
+    file: '19-slow-peers',
+    pattern: 'more connections than its share',
+    defence: 'connections are counted for each user',
+    edits: [
+      {
+        source: 'daemon/transport/direct.ts',
+        find: 'if (ofUser(uid).length >= limits.connectionsPerUser) return false;',
+        replace: '',
+      },
+    ],
+  },
+  {
+    row: 19,
+    file: '19-slow-peers',
+    pattern: 'does not authenticate in time',
+    defence: 'authentication has a time-out',
+    edits: [{ source: 'daemon/transport/direct.ts', find: 'handshakeTimeout: 10_000', replace: 'handshakeTimeout: 1_000_000' }],
+  },
+  {
+    row: 20,
+    file: '20-hostile-message',
+    pattern: 'types of no bytes.*direct socket',
+    defence: 'the body of a message is walked before a parser sees it',
+    edits: [
+      {
+        source: 'core/wire/guard.ts',
+        find: '    checkBody(message, framing, header.signature, { ...budget, unixFds: header.unixFds });\n',
+        replace: '',
+      },
+    ],
+  },
+  {
+    row: 20,
+    file: '20-hostile-message',
+    pattern: 'through the bus',
+    defence: 'a bad message from the bus is answered, and does not end the connection',
+    edits: [
+      {
+        source: 'daemon/transport/bus.ts',
+        find: ', onBadMessage: answerBadMessage }',
+        replace: ' }',
+      },
+      { source: 'daemon/transport/bus.ts', find: '  function answerBadMessage(', replace: '  function _answerBadMessage(' },
+    ],
+  },
+  {
+    row: 20,
+    file: '20-hostile-message',
+    pattern: 'bus that goes away',
+    defence: 'the loss of the bus is no fault of a peer',
+    edits: [
+      {
+        source: 'daemon/transport/bus.ts',
+        find: 'if (authenticated) setImmediate(onLost, reason);',
+        replace: 'if (authenticated) onLost(reason);',
+      },
+    ],
+  },
+  {
+    row: 21,
+    file: '21-error-path-leak',
+    pattern: '^statx fails',
+    defence: "a repository's file is closed when it cannot be measured",
+    edits: [
+      {
+        source: 'daemon/measure.ts',
+        find: "return { file, digest: await hashInPlace(file, algorithm, user), verified: 'copy' };\n      } catch (error) {\n        file.close();",
+        replace: "return { file, digest: await hashInPlace(file, algorithm, user), verified: 'copy' };\n      } catch (error) {",
+      },
+    ],
+  },
+  {
+    row: 21,
+    file: '21-error-path-leak',
+    pattern: '^umount2 fails',
+    defence: 'a mount does not stay in the stage when taking it down fails once',
+    edits: [
+      {
+        source: 'daemon/worker/worker.ts',
+        find: 'after: () => takeDown(stage, job.name)',
+        replace: 'after: () => clearStage(stage, job.name)',
+      },
+    ],
+  },
+  {
+    row: 22,
+    file: '22-crash-mid-mount',
+    pattern: 'killed at linkat',
+    defence: 'a copy has no name until it is whole',
+    edits: [
+      {
+        source: 'core/kernel/file.ts',
+        find: "return openat2(directory.raw, '.', O_TMPFILE | O_RDWR, 0o600, RESOLVE_BENEATH);",
+        replace: 'return openat2(directory.raw, `partial-${process.hrtime.bigint()}`, O_CREAT | O_RDWR, 0o600, RESOLVE_BENEATH);',
+      },
+    ],
+  },
+  {
+    row: 23,
+    file: '23-helper-stopped',
+    pattern: '^stopped',
+    defence: 'the helper has a time-out',
+    edits: [{ source: 'daemon/parking.ts', find: 'const HELPER_TIMEOUT = 5_000;', replace: 'const HELPER_TIMEOUT = 500_000;' }],
+  },
+  {
+    row: 24,
+    file: '23-helper-stopped',
+    pattern: 'as it stands in the namespace',
+    defence: 'the helper takes ids of the namespace',
+    edits: [
+      {
+        source: 'core/kernel/park.c',
+        find: ' || setresgid(gid, gid, gid) || setresuid(uid, uid, uid))',
+        replace: ')',
+      },
+    ],
+  },
+  {
+    row: 24,
+    file: '23-helper-stopped',
+    pattern: 'as it stands in the namespace',
+    defence: 'the memory of the helper is not its new owner’s: it is never dumpable there',
+    edits: [
+      { source: 'core/kernel/park.c', find: '\tclose(proc);\n', replace: '\tclose(proc);\n\tprctl(PR_SET_DUMPABLE, 1);\n' },
+    ],
+  },
+  {
+    row: 25,
+    file: '23-helper-stopped',
+    pattern: 'as it stands in the namespace',
+    defence: 'the helper closes whatever it was given',
+    edits: [{ source: 'core/kernel/park.c', find: 'if (close_range(2, ~0U, 0))', replace: 'if (0)' }],
+  },
+  {
+    row: 25,
+    file: '23-helper-stopped',
+    pattern: 'close-on-exec',
+    defence: 'descriptors are made close-on-exec',
+    edits: [
+      { source: 'core/kernel/inotify.ts', find: 'inotifyInit1(IN_CLOEXEC | IN_NONBLOCK)', replace: 'inotifyInit1(IN_NONBLOCK)' },
+    ],
+  },
+  {
+    row: 26,
+    file: '26-quota-evasion',
+    pattern: 'of many requests at once',
+    defence: 'room is reserved before a mount is built',
+    edits: [
+      {
+        source: 'daemon/accounts.ts',
+        find: '      addHeld(payer, 1);\n      let open = true;',
+        replace: '      queueMicrotask(() => setTimeout(() => addHeld(payer, 1), 200));\n      let open = true;',
+      },
+    ],
+  },
+  {
+    row: 26,
+    file: '26-quota-evasion',
+    pattern: 'subordinate ids',
+    defence: 'the owner of the outermost user namespace pays',
+    edits: [
+      {
+        source: 'daemon/userns.ts',
+        find: 'payer: owners.findLast((owner) => owner !== 0) ?? callerUid',
+        replace: 'payer: callerUid',
+      },
+    ],
+  },
+  {
+    row: 26,
+    file: '26-quota-evasion',
+    pattern: 'at its limit is refused',
+    defence: 'live mounts are limited',
+    edits: [{ source: 'daemon/accounts.ts', find: 'if ((held.get(payer) ?? 0) >= limit) {', replace: 'if (limit < 0) {' }],
+  },
+  {
+    row: 29,
+    file: '29-log-injection',
+    defence: 'text of callers is quoted',
+    edits: [
+      {
+        source: 'core/wire/quote.ts',
+        find: "  if (char >= ' ' && char <= '~') return char;",
+        replace: '  if (char !== "") return char;',
+      },
+    ],
+  },
+  {
+    row: 30,
+    file: '30-secrets-in-errors',
+    pattern: 'not foreseen',
+    defence: 'only errors written for callers leave the daemon',
+    edits: [
+      {
+        source: 'daemon/dispatch.ts',
+        find: "new RequestError('Failed', 'internal error', {",
+        replace: "new RequestError('Failed', String((error as Error).stack), {",
+      },
+    ],
+  },
+  {
+    row: 30,
+    file: '30-secrets-in-errors',
+    pattern: 'tells more than the caller may know',
+    defence: 'rules of others are for root to see',
+    edits: [
+      {
+        source: 'daemon/methods/check.ts',
+        find: 'considered: allowed || caller.uid !== 0 ? []',
+        replace: 'considered: allowed ? []',
+      },
+    ],
+  },
+  {
+    row: 31,
+    file: '31-parked-namespace',
+    pattern: 'points-bind',
+    defence: 'what is handed out is compared with what was built',
+    edits: [
+      {
+        source: 'daemon/parking.ts',
+        find: 'if (sameInode(statFd(locked), built)) return locked;',
+        replace: 'if (built) return locked;',
+      },
+    ],
+  },
+  {
+    row: 31,
+    file: '31-parked-namespace',
+    pattern: 'points-fuse',
+    defence: 'what cannot even be compared is closed, too',
+    edits: [
+      { source: 'daemon/parking.ts', find: '    return orClose([locked], () => {', replace: '    return orClose([], () => {' },
+    ],
+  },
+];

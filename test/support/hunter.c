@@ -1,0 +1,106 @@
+/*
+ * hunter MODE: watches for the service's helper from inside the caller's user namespace, and turns on it the moment it can be signalled.
+ * MODE is "stop", "kill" or "inspect"; prints one line of JSON for each helper it caught, and "ready" at its start.
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+static int read_file(const char *path, char *text, size_t size)
+{
+	int fd = open(path, O_RDONLY);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, size - 1);
+
+	if (fd >= 0)
+		close(fd);
+	if (n < 0)
+		return -1;
+	text[n] = 0;
+	return 0;
+}
+
+static int last_pid(void)
+{
+	char text[128];
+
+	return read_file("/proc/loadavg", text, sizeof text) ? 0 : atoi(strrchr(text, ' ') + 1);
+}
+
+static int is_helper(int pid)
+{
+	char path[64], text[64];
+
+	snprintf(path, sizeof path, "/proc/%d/comm", pid);
+	return read_file(path, text, sizeof text) == 0 && strncmp(text, "cfsmountd-park", 14) == 0;
+}
+
+static int opens(int pid, const char *what, int flags)
+{
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof path, "/proc/%d/%s", pid, what);
+	fd = open(path, flags);
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
+static int lists_fds(int pid)
+{
+	char path[64];
+	DIR *dir;
+
+	snprintf(path, sizeof path, "/proc/%d/fd", pid);
+	dir = opendir(path);
+	if (dir)
+		closedir(dir);
+	return dir != NULL;
+}
+
+static void inspect(int pid)
+{
+	char buffer[16];
+	struct iovec local = { buffer, sizeof buffer }, remote = { (void *)0x400000, sizeof buffer };
+	int pidfd = syscall(SYS_pidfd_open, pid, 0);
+	int traced = ptrace(PTRACE_SEIZE, pid, 0, 0) == 0;
+
+	printf("{\"pid\":%d,\"traced\":%d,\"memory\":%d,\"mem\":%d,\"fds\":%d,\"fd3\":%d,\"environ\":%d,\"namespace\":%d}\n", pid, traced,
+	       process_vm_readv(pid, &local, 1, &remote, 1, 0) >= 0, opens(pid, "mem", O_RDWR), lists_fds(pid),
+	       pidfd >= 0 && syscall(SYS_pidfd_getfd, pidfd, 3, 0) >= 0, opens(pid, "environ", O_RDONLY), opens(pid, "ns/mnt", O_RDONLY));
+	fflush(stdout);
+	if (pidfd >= 0)
+		close(pidfd);
+}
+
+int main(int argc, char **argv)
+{
+	int sig = argc > 1 && strcmp(argv[1], "kill") == 0 ? SIGKILL : SIGSTOP;
+	int caught = 0;
+
+	puts("ready");
+	fflush(stdout);
+	for (;;) {
+		int last = last_pid();
+
+		for (int pid = last + 2; pid > last - 6; pid--) {
+			if (pid == caught || pid <= 1 || !is_helper(pid) || kill(pid, sig))
+				continue;
+			caught = pid;
+			if (argc > 1 && strcmp(argv[1], "inspect") == 0)
+				inspect(pid);
+			else
+				printf("{\"pid\":%d}\n", pid);
+			fflush(stdout);
+		}
+	}
+}
