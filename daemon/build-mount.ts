@@ -25,6 +25,9 @@ import { RequestError } from '../core/wire/errors.js';
 /** Set on every mount the daemon makes, the temporary ones too: an image must never open a device with the host's meaning. */
 export const ALWAYS = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV;
 
+/** On a layer below an overlay: set-uid files count by the flags of the overlay alone. */
+const LAYER = ALWAYS | MOUNT_ATTR_NOSUID;
+
 export interface Restrictions {
   readonly nosuid: boolean;
   readonly noexec: boolean;
@@ -98,6 +101,15 @@ export interface MountPlan extends Restrictions {
   readonly kept?: Fd | undefined;
 }
 
+/** The layer of an image as it is kept to be cloned: detached, not idmapped. */
+export function mountForKeeping(image: Fd, header: ImageHeader): OwnedFd {
+  try {
+    return mountErofs(image, header, LAYER);
+  } catch (error) {
+    throw asRefusal(error);
+  }
+}
+
 export interface BuiltMount {
   readonly mount: OwnedFd;
   /** The overlay has taken its own copy of this layer: it may be closed whenever there is time. */
@@ -109,7 +121,7 @@ export function buildMount(plan: MountPlan): BuiltMount {
   const attributes = mountAttributes(plan);
   try {
     if (plan.header.type === 'erofs') return { mount: mountLayer(plan, attributes) };
-    const erofs = mountLayer(plan, ALWAYS | MOUNT_ATTR_NOSUID);
+    const erofs = mountLayer(plan, LAYER);
     try {
       return { mount: mountOverlay({ ...plan, erofs }, attributes), spare: erofs };
     } catch (error) {

@@ -86,14 +86,34 @@ async function runMethod(service: Service, message: Message, fds: FdList, caller
   }
 }
 
+/** How many calls of one user may be under way, over all connections: a bus connection is shared, and so are threads and memory. */
+const MAX_CALLS_PER_USER = 64;
+
 export function createDispatcher(service: Service): CallHandler {
+  const underWay = new Map<number, number>();
+
+  async function runCounted(message: Message, fds: FdList, caller: Caller): Promise<Reply> {
+    const count = underWay.get(caller.uid) ?? 0;
+    if (count >= MAX_CALLS_PER_USER) {
+      throw new RequestError('QuotaExceeded', `uid ${caller.uid} has ${count} calls under way`, { hint: 'wait for answers' });
+    }
+    underWay.set(caller.uid, count + 1);
+    try {
+      return await runMethod(service, message, fds, caller);
+    } finally {
+      const left = underWay.get(caller.uid)! - 1;
+      if (left === 0) underWay.delete(caller.uid);
+      else underWay.set(caller.uid, left);
+    }
+  }
+
   return async (message, fds, callerOf) => {
     using _unclaimed = fds;
     using _policy = service.hold();
     try {
       const standard = answerStandard(service, message);
       if (standard) return standard;
-      return await runMethod(service, message, fds, await callerOf());
+      return await runCounted(message, fds, await callerOf());
     } catch (error) {
       return asReply(service, error);
     }

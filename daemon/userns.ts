@@ -1,5 +1,7 @@
-import type { OwnedFd } from '../core/kernel/fd.js';
-import { CLONE_NEWUSER, namespaceType, usernsOwner, usernsParent } from '../core/kernel/namespace.js';
+import { isErrno, SyscallError } from '../core/kernel/error.js';
+import type { Fd, OwnedFd } from '../core/kernel/fd.js';
+import { CLONE_NEWUSER, namespaceType, usernsOfPidfd, usernsOwner, usernsParent } from '../core/kernel/namespace.js';
+import { peerPidfd } from '../core/kernel/socket.js';
 import { statFd } from '../core/kernel/stat.js';
 import { RequestError } from '../core/wire/errors.js';
 
@@ -19,11 +21,11 @@ export interface CallerUserns {
 const MAX_DEPTH = 40;
 
 /** Owner uids from the namespace itself outwards, without the initial namespace. */
-function ownersOutwards(userns: OwnedFd): number[] {
+function ownersOutwards(userns: Fd): number[] {
   const owners: number[] = [];
   const held: OwnedFd[] = [];
   try {
-    let current = userns;
+    let current: Fd = userns;
     for (let depth = 0; depth < MAX_DEPTH; depth++) {
       const parent = usernsParent(current);
       if (!parent) return owners;
@@ -34,6 +36,28 @@ function ownersOutwards(userns: OwnedFd): number[] {
     throw new RequestError('BadUserNamespace', 'the user namespace is nested too deeply');
   } finally {
     for (const fd of held) fd.close();
+  }
+}
+
+/** Who pays for work in a user namespace: see CallerUserns. */
+function payerIn(owners: readonly number[], uid: number): number {
+  return owners.findLast((owner) => owner !== 0) ?? uid;
+}
+
+/** Pays for all whose namespace is gone before it was seen. A number that no user has: (uid_t) -1 is invalid. */
+const NOBODY_KNOWN = 0xffff_ffff;
+
+/** Who pays for what a peer asks without naming a user namespace: the kernel tells which one it lives in (Linux 6.11), else it is its uid. */
+export function payerOfPeer(socket: Fd, uid: number): number {
+  using pidfd = peerPidfd(socket);
+  if (!pidfd) return uid;
+  try {
+    using userns = usernsOfPidfd(pidfd);
+    return payerIn(ownersOutwards(userns), uid);
+  } catch (error) {
+    if (isErrno(error, 'ENOTTY', 'EINVAL', 'EOPNOTSUPP')) return uid;
+    if (error instanceof SyscallError) return NOBODY_KNOWN; // ESRCH: it has gone
+    throw error;
   }
 }
 
@@ -58,5 +82,5 @@ export function requireOwnUserns(fd: OwnedFd, callerUid: number): CallerUserns {
       hint: 'pass a user namespace that you made',
     });
   }
-  return { fd, inode: statFd(fd).inode, payer: owners.findLast((owner) => owner !== 0) ?? callerUid };
+  return { fd, inode: statFd(fd).inode, payer: payerIn(owners, callerUid) };
 }

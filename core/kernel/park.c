@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -56,6 +57,9 @@ int main(void)
 	uid = mapped_id(proc, "uid_map");
 	gid = mapped_id(proc, "gid_map");
 	if (uid < 0 || gid < 0 || setresgid(gid, gid, gid) || setresuid(uid, uid, uid))
+		return STEP_IDS;
+	/* A stopped helper does not see the end of its input; a change of ids clears this, so it comes after. */
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL))
 		return STEP_IDS;
 	close(proc);
 	if (close_range(2, ~0U, 0))

@@ -55,7 +55,7 @@ export async function checkFile(
   const request = parseCheckFile(body);
   const files = takeFiles(request, fds);
   try {
-    using image = await openCallerImage(service, files.file, request, caller, caller.uid);
+    using image = await openCallerImage(service, files.file, request, caller, caller.payer);
     return report(service, image, request.options, caller, notes);
   } finally {
     files.close();

@@ -5,8 +5,7 @@ import { RequestError } from '../../core/wire/errors.js';
 import type { ImageOptions } from '../../core/wire/requests.js';
 import { encodeMountResult } from '../../core/wire/results.js';
 import type { LiveMount } from '../accounts.js';
-import { ALWAYS, buildMount, mountErofs, type MountPlan } from '../build-mount.js';
-import { MOUNT_ATTR_NOSUID } from '../../core/kernel/mount.js';
+import { buildMount, mountForKeeping, type MountPlan } from '../build-mount.js';
 import { requireAllowed, type Service } from '../service.js';
 import type { Caller, Reply } from '../transport/peer.js';
 import type { CallerUserns } from '../userns.js';
@@ -33,7 +32,7 @@ function keptErofs(service: Service, { digest, file, header }: OpenedImage) {
   const key = `${digest} ${device} ${inode} ${ctime}`;
   const kept = service.kept.get(key);
   if (kept) return kept;
-  service.kept.put(key, mountErofs(file, header, ALWAYS | MOUNT_ATTR_NOSUID));
+  service.kept.put(key, mountForKeeping(file, header));
   return service.kept.get(key);
 }
 

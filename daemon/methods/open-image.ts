@@ -1,6 +1,5 @@
 // From what a caller named or handed in to an image whose bytes are known and fixed.
-import type { VerityDigest } from '../../core/image/digest.js';
-import { digestAlgorithm } from '../../core/image/digest.js';
+import { digestAlgorithm, type VerityAlgorithm } from '../../core/image/digest.js';
 import type { ImageHeader } from '../../core/image/superblock.js';
 import type { OwnedFd } from '../../core/kernel/fd.js';
 import { RequestError } from '../../core/wire/errors.js';
@@ -69,10 +68,14 @@ export async function openRepositoryImage(
 }
 
 /** Measured by each algorithm that could find a rule, until one does. */
-async function measureUntilAllowed(service: Service, file: OwnedFd, request: CheckFileRequest, caller: Caller, payer: number) {
+async function measureUntilAllowed(
+  service: Service,
+  file: OwnedFd,
+  algorithms: readonly VerityAlgorithm[],
+  caller: Caller,
+  payer: number,
+): Promise<MeasuredImage> {
   const { policy } = service.current();
-  const allowed = requireAnyRuleOrClose(service, file, caller);
-  const algorithms = usefulAlgorithms(allowed, request.options);
   let measured: MeasuredImage | undefined;
   for (const algorithm of algorithms) {
     measured = await service.measurer.measureCallerFile(measured?.file ?? file, algorithm, payer);
@@ -81,36 +84,25 @@ async function measureUntilAllowed(service: Service, file: OwnedFd, request: Che
   return measured!;
 }
 
-function requireAnyRuleOrClose(service: Service, file: OwnedFd, caller: Caller): readonly VerityDigest[] {
-  try {
-    return requireAnyRule(service, caller);
-  } catch (error) {
-    file.close();
-    throw error;
-  }
-}
-
 /**
  * An image the caller handed in. If it says which digest it expects and a copy of that is kept, the copy is what gets mounted, and the
- * caller's file need not be read at all: the copy has the very bytes that the digest names.
+ * caller's file need not be read at all: the copy has the very bytes that the digest names. `file` stays the caller's to close.
  */
 export async function openCallerImage(
   service: Service,
   file: OwnedFd,
-  request: CheckFileRequest,
+  { options }: CheckFileRequest,
   caller: Caller,
   payer: number,
 ): Promise<OpenedImage> {
-  const { digest } = request.options;
-  const copy = digest === undefined ? undefined : service.copies.find(digest);
+  const allowed = requireAnyRule(service, caller);
   const { repositories } = service.current();
-  if (digest !== undefined && copy) {
-    file.close();
-    return opened({ file: copy, digest, verified: 'copy' }, repositories);
-  }
-  const measured = await measureUntilAllowed(service, file, request, caller, payer);
+  const { digest } = options;
+  const copy = digest === undefined ? undefined : service.copies.find(digest);
+  if (digest !== undefined && copy) return opened({ file: copy, digest, verified: 'copy' }, repositories);
+  const measured = await measureUntilAllowed(service, file, usefulAlgorithms(allowed, options), caller, payer);
   try {
-    requireExpectedDigest(measured.digest, request.options);
+    requireExpectedDigest(measured.digest, options);
   } catch (error) {
     measured.file.close();
     throw error;

@@ -123,7 +123,8 @@ export async function serveBus(path: string, handler: CallHandler, onLost: (reas
   /** Asked for each call: a unique name is never given twice, so the answer is about this very caller or an error. */
   async function identify(sender: string): Promise<Caller> {
     const [credentials] = await callDriver('GetConnectionCredentials', 's', [sender]);
-    return { ...parseCredentials(credentials), transport: 'bus', isGone: () => !open };
+    const caller = parseCredentials(credentials);
+    return { ...caller, payer: caller.uid, transport: 'bus', isGone: () => !open };
   }
 
   await new Promise<void>((resolve, reject) => {

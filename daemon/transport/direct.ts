@@ -8,6 +8,7 @@ import { acceptStream, makeNonBlocking, peerCredentials } from '../../core/kerne
 import { REQUEST_LIMITS } from '../../core/wire/guard.js';
 import { createSaslServer } from '../../core/wire/sasl-server.js';
 import type { Log } from '../log.js';
+import { payerOfPeer } from '../userns.js';
 import { createMessageReader, MAX_CALL_FDS } from './messages.js';
 import { createCallGate, MAX_CALLS_UNDER_WAY, type Caller, type CallHandler } from './peer.js';
 import { openStream } from './stream.js';
@@ -84,13 +85,6 @@ export function serveDirect(listener: OwnedFd, handler: CallHandler, log: Log, l
     let authenticated = false;
     let open = true;
     let serial = 0;
-    const caller: Caller = {
-      uid: peer.uid,
-      gids: [peer.gid, ...peer.groups],
-      pid: peer.pid,
-      transport: 'direct',
-      isGone: () => !open,
-    };
     const reader = createMessageReader({
       limits: REQUEST_LIMITS,
       maxPendingFds: MAX_CALL_FDS,
@@ -124,6 +118,14 @@ export function serveDirect(listener: OwnedFd, handler: CallHandler, log: Log, l
         log.debug({ uid: peer.uid, pid: peer.pid, reason }, 'connection closed');
       },
     });
+    const caller: Caller = {
+      uid: peer.uid,
+      gids: [peer.gid, ...peer.groups],
+      pid: peer.pid,
+      payer: payerOfPeer(socket, peer.uid),
+      transport: 'direct',
+      isGone: () => !open,
+    };
     const gate = createCallGate(stream, () => ++serial, handler, MAX_CALLS_UNDER_WAY);
     const connection: Connection = { uid: peer.uid, lastUse: Date.now(), close: stream.close };
     let timer = setTimeout(() => stream.close('did not authenticate in time'), limits.handshakeTimeout);

@@ -10,6 +10,8 @@ export interface Caller {
   readonly uid: number;
   /** Primary and supplementary groups. */
   readonly gids: readonly number[];
+  /** Host uid that pays for work which no user namespace is named for: the outermost owner around the caller, where that is known. */
+  readonly payer: number;
   /** For the log only: a pid says nothing about rights. */
   readonly pid: number | undefined;
   readonly transport: 'direct' | 'bus';

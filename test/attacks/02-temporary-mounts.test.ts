@@ -102,7 +102,7 @@ function mountsIn(namespace: string): MountInfo[] {
 
 const isStage = ({ type, point }: MountInfo): boolean => type === 'tmpfs' && (point === '/' || point === '/stage');
 const isPassingBy = ({ type, point }: MountInfo): boolean =>
-  /^(erofs|overlay)$/.test(type) && /^\/stage\/[0-9a-f]{32}$/.test(point);
+  /^(erofs|overlay)$/.test(type) && /^\/stage\/[0-9a-f-]{36}$/.test(point);
 
 function faultsOf(mount: MountInfo): string[] {
   const { attributes, type, point } = mount;

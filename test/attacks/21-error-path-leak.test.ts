@@ -75,7 +75,7 @@ async function requireBaseline(what: string): Promise<void> {
 /** Which namespaces they are does not matter (a pair may have been made anew), only how many and what is in them. */
 function summary({ fds, mounts, loopDevices, children }: HeldState): unknown {
   const sorted = Object.fromEntries(Object.entries(fds).sort(([a], [b]) => (a < b ? -1 : 1)));
-  return { fds: sorted, mounts: Object.values(mounts).sort(), loopDevices, children };
+  return { fds: sorted, mounts: Object.values(mounts).sort((a, b) => a - b), loopDevices, children };
 }
 
 /** System calls on the way of a mount, and how many of each are made to fail, one at a time. */

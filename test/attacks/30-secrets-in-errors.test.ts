@@ -153,25 +153,25 @@ test('a user for whom there is no rule is told nothing of the rules and images o
 for (const syscall of ['fsopen', 'fsconfig', 'fsmount', 'move_mount', 'mount_setattr', 'openat2', 'statx', 'inotify_add_watch']) {
   test(`an error that was not foreseen is a plain Failed: ${syscall}`, async () => {
     const fault = await injectFault(daemon.pid, syscall, 'error=EXDEV', '1+');
-    const said = await actor
-      .do(
-        ({ client, file }, { address, image }) => {
-          const connection = client.connect({ address });
-          const fd = file.openPath(image, file.O_RDONLY);
-          try {
-            connection.mountFile(fd, []).mount.close();
-            return 'mounted';
-          } catch (error) {
-            const { code, message, hint } = error as { code: string; message: string; hint?: string };
-            return `${code}: ${message}\n${hint ?? ''}`;
-          } finally {
-            fd.close();
-            connection.close();
-          }
-        },
-        { address: daemon.address, image },
-      )
-      .finally(() => fault.detach());
+    const answer = actor.do(
+      ({ client, file }, { address, image }) => {
+        const connection = client.connect({ address });
+        const fd = file.openPath(image, file.O_RDONLY);
+        try {
+          connection.mountFile(fd, []).mount.close();
+          return 'mounted';
+        } catch (error) {
+          const { code, message, hint } = error as { code: string; message: string; hint?: string };
+          return `${code}: ${message}\n${hint ?? ''}`;
+        } finally {
+          fd.close();
+          connection.close();
+        }
+      },
+      { address: daemon.address, image },
+    );
+    const said = await answer;
+    await fault.detach();
     assert.match(said, /^(Failed|BadImage|BadUserNamespace): /);
     requireHarmless([said], 'a user');
     assert.doesNotMatch(said, new RegExp(`${syscall}|EXDEV`));

@@ -1,7 +1,18 @@
 // An image that is not the one trusted, in any way: refused or unchanged, never mounted wrong. One daemon and one actor for all of it:
 // an image of a repository is changed where it lies, and so is a caller's file.
 import assert from 'node:assert/strict';
-import { chmodSync, copyFileSync, readFileSync, realpathSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  copyFileSync,
+  openSync,
+  readFileSync,
+  readSync,
+  realpathSync,
+  statSync,
+  truncateSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 
@@ -93,9 +104,12 @@ function assertRefused(verdict: Verdict, codes: readonly string[], what: string)
 
 /** Root changes the file in place, as a broken disk would: the kernel's ctime shows it, the digest must. */
 function replaceByte(path: string, offset: number, change: (byte: number) => number): void {
-  const bytes = readFileSync(path);
-  bytes[offset] = change(bytes[offset]!);
-  writeFileSync(path, bytes);
+  const file = openSync(path, 'r+');
+  const byte = Buffer.alloc(1);
+  readSync(file, byte, 0, 1, offset);
+  byte[0] = change(byte[0]!);
+  writeSync(file, byte, 0, 1, offset);
+  closeSync(file);
 }
 
 function offsetsOf({ original }: Case): number[] {

@@ -13,6 +13,7 @@ function describe(error: unknown): Record<string, unknown> {
 }
 
 process.on('message', ({ id, source, argument }: Step) => {
+  // oxlint-disable-next-line no-eval -- that is what an actor is for
   const step = (0, eval)(`(${source})`) as (kit: Kit, argument: unknown) => unknown;
   Promise.resolve()
     .then(() => step(kit, argument))
