@@ -36,19 +36,24 @@ function exitWhenIdle(running: Running, seconds: number, end: (reason: string) =
 }
 
 async function run(config: Config, log: Log): Promise<void> {
-  const running = await start(config, dirname(realpathSync(process.argv[1]!)), log);
+  let running: Running | undefined;
   let ending = false;
+  let reloadAsked = false;
   const end = (reason: string): void => {
     if (ending) return;
     ending = true;
     log.info({ reason }, 'stopping');
+    if (!running) process.exit(0); // no call was answered yet; a socket left behind is replaced
     running.stop().then(
       () => process.exit(0),
       (error: unknown) => fail(String(error), 1),
     );
   };
+  // Before anybody hears that we are ready: a signal without a handler ends the process, SIGHUP too.
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => end(signal));
-  process.on('SIGHUP', () => running.reload());
+  process.on('SIGHUP', () => (running ? running.reload() : (reloadAsked = true)));
+  running = await start(config, dirname(realpathSync(process.argv[1]!)), log);
+  if (reloadAsked) running.reload();
   exitWhenIdle(running, config.idleExit, end);
 }
 

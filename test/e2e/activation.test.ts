@@ -6,7 +6,7 @@ import { after, beforeEach, test } from 'node:test';
 
 import { connect } from '../../client/mount-client.js';
 import { listenStream } from '../../core/kernel/socket.js';
-import { eventually } from '../support/daemon.js';
+import { eventually, readStatus } from '../support/daemon.js';
 import { addToRepository, makeErofs, policyText } from '../support/images.js';
 import { DIST } from '../support/machine.js';
 import { openNotifySocket } from '../support/notify-socket.js';
@@ -49,6 +49,11 @@ async function startReady(env: Record<string, string> = {}, ...flags: string[]):
 function verdictAt(path: string): string {
   using client = connect({ address: `unix:path=${path}` });
   return client.checkImage(digest).verdict;
+}
+
+/** Whether a process has a handler for a signal (/proc/PID/status, SigCgt). */
+function isCaught(pid: number, signal: number): boolean {
+  return ((BigInt(`0x${readStatus(pid, 'SigCgt')}`) >> BigInt(signal - 1)) & 1n) === 1n;
 }
 
 test('systemd-socket-activate: the call that came before the service is answered by it', async () => {
@@ -132,6 +137,26 @@ test('no sign of life is sent where none was asked of this process', async () =>
   assert.equal(await daemon.ended('SIGTERM'), 0);
   assert.deepEqual(socket.take(), ['READY=1', 'STOPPING=1']);
   socket.close();
+});
+
+/** Starts the daemon and returns before it is ready, when it handles SIGHUP; undefined if it was ready first, or we were too slow. */
+async function startCatching(): Promise<Background | undefined> {
+  const daemon = startInBackground(daemonCommand(), {});
+  await eventually('SIGHUP is caught', () => isCaught(daemon.process.pid!, 1));
+  if (!daemon.stderr().includes(READY)) return daemon;
+  await daemon.ended('SIGTERM');
+  return undefined;
+}
+
+test('SIGHUP is handled before the service is ready, and what was written before it counts', async () => {
+  let daemon: Background | undefined;
+  for (let attempt = 0; !daemon && attempt < 10; attempt++) daemon = await startCatching();
+  assert.ok(daemon, 'it is never caught before the service is ready');
+  writePolicy(TRUSTING);
+  daemon.process.kill('SIGHUP');
+  await daemon.says(READY);
+  await eventually('the policy written last is in force', () => verdictAt(socketPath()) === 'allow');
+  assert.equal(await daemon.ended('SIGTERM'), 0);
 });
 
 test('SIGHUP replaces the policy as a whole', async () => {
