@@ -11,16 +11,17 @@ import { RequestError } from '../core/wire/errors.js';
 
 const MAX_COPIES = 256;
 const MAX_BYTES = 8 * 2 ** 30;
+const MAX_BYTES_PER_USER = 2 * 2 ** 30;
 
 export interface Copies {
   /** Where they are. */
   readonly directory: Fd;
-  /** The copy with this digest, open for reading. */
-  find(digest: VerityDigest): OwnedFd | undefined;
+  /** The copy with this digest, open for reading, for a user who has shown these bytes before: a digest alone gives nobody a file's content. */
+  find(digest: VerityDigest, payer: number): OwnedFd | undefined;
   /** An empty unnamed file for a copy of `size` bytes; it vanishes when closed, unless kept. `done` gives its room back. */
-  create(size: number): { file: OwnedFd; done: () => void };
+  create(size: number, payer: number): { file: OwnedFd; done: () => void };
   /** Gives the copy its name and drops the ones not used for longest beyond the bounds. */
-  keep(copy: OwnedFd, digest: VerityDigest): void;
+  keep(copy: OwnedFd, digest: VerityDigest, payer: number): void;
   count(): number;
   close(): void;
 }
@@ -61,8 +62,15 @@ export function openCopies(stateDirectory: string): Copies {
   aged.sort((a, b) => Number(a.status.mtime - b.status.mtime));
   for (const { digest, status } of aged) sizes.set(digest, status.size);
 
-  /** Bytes of copies that are being made. */
-  let inMaking = 0;
+  /** Bytes of copies that are being made, by who pays. */
+  const inMaking = new Map<number, number>();
+  const shownBy = new Map<VerityDigest, Set<number>>();
+
+  function giveBack(payer: number, size: number): void {
+    const left = (inMaking.get(payer) ?? 0) - size;
+    if (left > 0) inMaking.set(payer, left);
+    else inMaking.delete(payer);
+  }
 
   const total = (): number => [...sizes.values()].reduce((sum, size) => sum + size, 0);
 
@@ -70,41 +78,45 @@ export function openCopies(stateDirectory: string): Copies {
     while (sizes.size > MAX_COPIES || total() > MAX_BYTES) {
       const oldest = sizes.keys().next().value!;
       sizes.delete(oldest);
+      shownBy.delete(oldest);
       unlinkAt(directory, fileName(oldest));
     }
   }
 
   return {
     directory,
-    find(digest) {
+    find(digest, payer) {
       const size = sizes.get(digest);
-      if (size === undefined) return undefined;
+      if (size === undefined || !shownBy.get(digest)?.has(payer)) return undefined;
       sizes.delete(digest);
       sizes.set(digest, size);
       utimesSync(join(path, fileName(digest)), new Date(), new Date());
       return openBeneath(directory, fileName(digest), O_RDONLY);
     },
-    create(size) {
-      if (inMaking + size > MAX_BYTES) {
+    create(size, payer) {
+      const own = inMaking.get(payer) ?? 0;
+      const all = [...inMaking.values()].reduce((sum, bytes) => sum + bytes, 0);
+      if (own + size > MAX_BYTES_PER_USER || all + size > MAX_BYTES) {
         throw new RequestError(
           'QuotaExceeded',
-          `no room for a private copy of ${size} bytes; there may be ${MAX_BYTES} at a time`,
+          `no room for a private copy of ${size} bytes; a user may have ${MAX_BYTES_PER_USER} in the making`,
           {
             hint: 'enable fs-verity on the file (fsverity enable), or ask the administrator to import the image',
           },
         );
       }
       const file = openUnnamed(directory);
-      inMaking += size;
-      return { file, done: () => void (inMaking -= size) };
+      inMaking.set(payer, own + size);
+      return { file, done: () => giveBack(payer, size) };
     },
-    keep(copy, digest) {
+    keep(copy, digest, payer) {
       try {
         linkUnnamed(copy, directory, fileName(digest));
       } catch (error) {
         if (!isErrno(error, 'EEXIST')) throw error; // the same bytes came twice at once
       }
       sizes.set(digest, statFd(copy).size);
+      shownBy.set(digest, (shownBy.get(digest) ?? new Set()).add(payer));
       dropOldest();
     },
     count: () => sizes.size,

@@ -1,6 +1,7 @@
 // Checks of descriptors that came from a caller, by what the kernel says of them alone: none of these calls asks the file system
 // behind the descriptor, which may be the caller's own and never answer.
-import { statusFlags, type FdList, type OwnedFd } from '../core/kernel/fd.js';
+import { SyscallError } from '../core/kernel/error.js';
+import { statusFlags, type Fd, type FdList, type OwnedFd } from '../core/kernel/fd.js';
 import { O_ACCMODE, O_PATH, O_WRONLY } from '../core/kernel/file.js';
 import { statFd, type FileStatus } from '../core/kernel/stat.js';
 import { RequestError } from '../core/wire/errors.js';
@@ -23,15 +24,28 @@ function requireReadable(fd: OwnedFd, argument: string): void {
   }
 }
 
+/** Status of a caller's descriptor; some file systems (another's FUSE) show it not even to root. */
+export function statCallerFd(fd: Fd, argument: string): FileStatus {
+  try {
+    return statFd(fd);
+  } catch (error) {
+    if (!(error instanceof SyscallError)) throw error;
+    throw new RequestError('BadRequest', `${argument} cannot be looked at (${error.code})`, {
+      hint: 'put it on a local file system',
+      cause: error,
+    });
+  }
+}
+
 export function requireRegularFile(fd: OwnedFd, argument: string): FileStatus {
   requireReadable(fd, argument);
-  const status = statFd(fd);
+  const status = statCallerFd(fd, argument);
   if (status.type !== 'file') throw new RequestError('BadRequest', `${argument} is a ${status.type}, not a regular file`);
   return status;
 }
 
 export function requireDirectory(fd: OwnedFd, argument: string): void {
   requireReadable(fd, argument);
-  const { type } = statFd(fd);
+  const { type } = statCallerFd(fd, argument);
   if (type !== 'directory') throw new RequestError('BadRequest', `${argument} is a ${type}, not a directory`);
 }

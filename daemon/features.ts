@@ -63,7 +63,7 @@ function works(attempt: () => void): boolean {
 export function probeFeatures(copies: Copies): Set<Feature> {
   const features = new Set<Feature>();
   const probe = (feature: Feature, attempt: () => void): void => void (works(attempt) && features.add(feature));
-  const { file, done } = copies.create(4096);
+  const { file, done } = copies.create(4096, 0);
   using image = file;
   done();
   writeAllAt(image, smallestImage(), 0);

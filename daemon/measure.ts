@@ -68,17 +68,25 @@ export function createMeasurer(workers: WorkerPool, copies: Copies): Measurer {
   /** Root-owned files hashed in place; the descriptor keeps the inode number from being used again. */
   const remembered = new Map<string, { file: OwnedFd; status: FileStatus; digest: VerityDigest }>();
 
-  async function hash(file: OwnedFd, copy: OwnedFd | null, size: number, algorithm: VerityAlgorithm, user: number) {
-    const closeAfter = [file.duplicate()];
+  async function hash(
+    file: OwnedFd,
+    copy: OwnedFd | null,
+    size: number,
+    algorithm: VerityAlgorithm,
+    user: number,
+    onReleased: () => void = () => {},
+  ) {
+    const closeAfter: OwnedFd[] = [];
     try {
-      if (copy) closeAfter.push(copy.duplicate());
+      for (const fd of copy ? [file, copy] : [file]) closeAfter.push(fd.duplicate());
     } catch (error) {
-      closeAfter[0]!.close();
+      for (const fd of closeAfter) fd.close();
+      onReleased();
       throw error;
     }
     const job = { kind: 'hash', file: closeAfter[0]!.raw, copy: closeAfter[1]?.raw ?? null, size, algorithm } as const;
     try {
-      const { digest } = await workers.run(job, { user, timeoutMs: hashTimeout(size), closeAfter });
+      const { digest } = await workers.run(job, { user, timeoutMs: hashTimeout(size), closeAfter, onReleased });
       return parseVerityDigest(digest);
     } catch (error) {
       if (error instanceof RequestError) throw error;
@@ -114,22 +122,21 @@ export function createMeasurer(workers: WorkerPool, copies: Copies): Measurer {
 
   async function copyPrivately(file: OwnedFd, algorithm: VerityAlgorithm, user: number): Promise<MeasuredImage> {
     const { size } = statFd(file);
-    const { file: copy, done } = createOrClose(file, size);
+    const { file: copy, done } = createOrClose(file, size, user);
     try {
-      const digest = await hash(file, copy, size, algorithm, user);
-      return { file: copy, digest, verified: 'copy', keep: () => copies.keep(copy, digest) };
+      const digest = await hash(file, copy, size, algorithm, user, done);
+      return { file: copy, digest, verified: 'copy', keep: () => copies.keep(copy, digest, user) };
     } catch (error) {
       copy.close();
       throw error;
     } finally {
-      done();
       file.close();
     }
   }
 
-  function createOrClose(file: OwnedFd, size: number) {
+  function createOrClose(file: OwnedFd, size: number, user: number) {
     try {
-      return copies.create(size);
+      return copies.create(size, user);
     } catch (error) {
       file.close();
       throw error;

@@ -81,12 +81,12 @@ async function startHelper(program: string, staging: OwnedFd, userns: OwnedFd): 
   const child = spawn(program, [], { stdio: ['pipe', 'pipe', 'ignore', staging.raw, userns.raw], env: {}, cwd: '/' });
   const end = (): void => {
     child.kill('SIGKILL');
-    child.stdin!.destroy();
-    child.stdout!.destroy();
+    child.stdin?.destroy(); // not there if the process could not be started
+    child.stdout?.destroy();
   };
   const stands = new Promise<void>((resolve, reject) => {
-    child.stdout!.once('data', () => resolve());
     child.once('error', reject);
+    child.stdout?.once('data', () => resolve());
     child.once('exit', (code) =>
       reject(new RequestError('BadUserNamespace', `your user namespace refused a mount namespace (step ${code ?? 'unknown'})`)),
     );

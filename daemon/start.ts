@@ -5,6 +5,7 @@ import { join } from 'node:path';
 
 import { OwnedFd } from '../core/kernel/fd.js';
 import { openAccounts } from './accounts.js';
+import { createCallerFds, type CallerFds } from './closer.js';
 import type { Config } from './config.js';
 import { openCopies } from './copies.js';
 import { createDispatcher } from './dispatch.js';
@@ -57,6 +58,16 @@ function socketOfAddress(address: string): string {
   return (match[1] === 'abstract' ? '\0' : '') + decodeURIComponent(match[2]!);
 }
 
+/** Who sent a descriptor over the bus is not known yet when it must be closed: one that hangs stops those after it only so often. */
+function busPayer(callerFds: CallerFds): () => string {
+  const most = 32;
+  let turn = 0;
+  return () => {
+    if (turn < most && callerFds.isStuck(`bus ${turn}`)) turn++;
+    return `bus ${turn}`;
+  };
+}
+
 /** Starts everything; returns when calls are answered. `programDirectory` holds the worker's script and the helper. */
 export async function start(config: Config, programDirectory: string, log: Log): Promise<Running> {
   const policy = openPolicy({
@@ -68,6 +79,7 @@ export async function start(config: Config, programDirectory: string, log: Log):
   const workers = await startWorkers(join(programDirectory, 'cfsmountd-worker.cjs'), discard, (error) =>
     log.error({ err: error }, 'a worker thread died'),
   );
+  const callerFds = createCallerFds(workers);
   const copies = openCopies(config.stateDirectory);
   const parking = createParking(workers, join(programDirectory, 'cfsmountd-park'));
   const measurer = createMeasurer(workers, copies);
@@ -94,12 +106,12 @@ export async function start(config: Config, programDirectory: string, log: Log):
   };
   const dispatch = createDispatcher(service);
   const listeners = sockets.length > 0 ? sockets.map(({ socket }) => socket) : [listenOn(config.socket)];
-  const servers: (DirectServer | BusServer)[] = listeners.map((listener) => serveDirect(listener, dispatch, log));
+  const servers: (DirectServer | BusServer)[] = listeners.map((listener) => serveDirect(listener, dispatch, callerFds, log));
   const bus = busPath(config.bus);
   let stopping = false;
   if (bus !== undefined) {
     servers.push(
-      await serveBus(bus, dispatch, (reason) => {
+      await serveBus(bus, dispatch, callerFds.closerFor(busPayer(callerFds)), (reason) => {
         // The service manager starts us again; live mounts go on, and calls on the bus start us too.
         if (!stopping) throw new Error(`the bus went away: ${reason}`);
       }),

@@ -1,9 +1,11 @@
 import { isErrno, SyscallError } from '../core/kernel/error.js';
 import type { Fd, OwnedFd } from '../core/kernel/fd.js';
+import { O_RDONLY, openPath } from '../core/kernel/file.js';
 import { CLONE_NEWUSER, namespaceType, usernsOfPidfd, usernsOwner, usernsParent } from '../core/kernel/namespace.js';
 import { peerPidfd } from '../core/kernel/socket.js';
 import { statFd } from '../core/kernel/stat.js';
 import { RequestError } from '../core/wire/errors.js';
+import { statCallerFd } from './descriptors.js';
 
 /** A user namespace that is the caller's own: it, or an ancestor of it below the initial one, is owned by the caller's uid. */
 export interface CallerUserns {
@@ -19,6 +21,17 @@ export interface CallerUserns {
 
 // The kernel nests user namespaces 33 deep (kernel/user_namespace.c).
 const MAX_DEPTH = 40;
+
+let namespaceDevice: bigint | undefined;
+
+/** By its device, which is the kernel's word: an ioctl would be answered by whoever is behind the descriptor, a FUSE server perhaps. */
+function isNamespaceFile(fd: Fd): boolean {
+  if (namespaceDevice === undefined) {
+    using own = openPath('/proc/self/ns/user', O_RDONLY);
+    namespaceDevice = statFd(own).device;
+  }
+  return statCallerFd(fd, 'userns').device === namespaceDevice;
+}
 
 /** Owner uids from the namespace itself outwards, without the initial namespace. */
 function ownersOutwards(userns: Fd): number[] {
@@ -66,11 +79,12 @@ export function payerOfPeer(socket: Fd, uid: number): number {
  * mount made for another's would be under the other's control.
  */
 export function requireOwnUserns(fd: OwnedFd, callerUid: number): CallerUserns {
-  if (namespaceType(fd) !== CLONE_NEWUSER) {
+  if (!isNamespaceFile(fd) || namespaceType(fd) !== CLONE_NEWUSER) {
     throw new RequestError('BadUserNamespace', 'userns is not a descriptor of a user namespace', {
       hint: 'pass an open /proc/self/ns/user',
     });
   }
+  fd.closeHere();
   const owners = ownersOutwards(fd);
   if (owners.length === 0) {
     throw new RequestError('BadUserNamespace', "userns is the host's own user namespace", {

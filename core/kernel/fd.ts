@@ -1,7 +1,6 @@
 // Ownership of file descriptors. A raw number is only ever seen inside core/kernel, and at the edges that hand one over.
-import { bind, bindSyscall } from './libc.js';
+import { bind, bindSyscall, closeNumber } from './libc.js';
 
-const closeNumber = bind('close', ['int']);
 const fcntlArg = bind('fcntl', ['fd', 'int', 'int']);
 const kcmp = bindSyscall('kcmp', process.arch === 'arm64' ? 272 : 312, ['int', 'int', 'int', 'u64', 'u64']);
 
@@ -15,18 +14,23 @@ export interface Fd {
   readonly raw: number;
 }
 
+/** How a descriptor is closed that must not be closed here and now. */
+export type Closer = (fd: number) => void;
+
 /** One file descriptor and the duty to close it. `using fd = …` closes it at the end of the block. */
 export class OwnedFd implements Fd {
   #fd: number;
+  #closer: Closer;
 
-  private constructor(fd: number) {
+  private constructor(fd: number, closer: Closer) {
     this.#fd = fd;
+    this.#closer = closer;
   }
 
   /** Takes ownership of a number that a system call just returned. */
-  static adopt(fd: number): OwnedFd {
+  static adopt(fd: number, closer: Closer = closeNumber): OwnedFd {
     if (!Number.isInteger(fd) || fd < 0) throw new TypeError(`${fd} is not a file descriptor`);
-    return new OwnedFd(fd);
+    return new OwnedFd(fd, closer);
   }
 
   /** The number, for a system call. Throws once the descriptor is closed or released. */
@@ -41,7 +45,12 @@ export class OwnedFd implements Fd {
 
   /** A second descriptor of the same open file, close-on-exec. */
   duplicate(): OwnedFd {
-    return OwnedFd.adopt(fcntlArg(this.raw, F_DUPFD_CLOEXEC, 3));
+    return OwnedFd.adopt(fcntlArg(this.raw, F_DUPFD_CLOEXEC, 3), this.#closer);
+  }
+
+  /** Says that closing it cannot hang, because of what it has been found to be. */
+  closeHere(): void {
+    this.#closer = closeNumber;
   }
 
   /** Gives the duty to close to the receiver of the number. */
@@ -53,7 +62,7 @@ export class OwnedFd implements Fd {
 
   close(): void {
     if (this.#fd < 0) return;
-    closeNumber(this.release());
+    this.#closer(this.release());
   }
 
   [Symbol.dispose](): void {

@@ -124,6 +124,16 @@ export function bindSyscall<const T extends readonly Argument[]>(
   return wrap(name, (...values) => native(number, ...values), kinds, []) as (...values: Natives<T>) => number;
 }
 
+const closeNative = libc.func('close', 'int', ['int']) as (fd: number) => number;
+
+/**
+ * close(2), whatever it says: Linux has freed the number also when it returns an error, EINTR included. A file system decides which error
+ * that is (the FLUSH of FUSE), so none may be repeated, which would close somebody else's descriptor, or thrown.
+ */
+export function closeNumber(fd: number): void {
+  closeNative(integerBetween(0, 0x7fff_ffff)(fd));
+}
+
 /** Address of a buffer's first byte, for structures that hold pointers. The caller keeps the buffer alive. */
 export function addressOf(buffer: Uint8Array): bigint {
   return koffi.address(buffer);

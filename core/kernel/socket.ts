@@ -1,6 +1,6 @@
 // Unix stream sockets with descriptors: what Node cannot do by itself.
 import { isErrno } from './error.js';
-import { type Fd, OwnedFd } from './fd.js';
+import { type Closer, type Fd, OwnedFd } from './fd.js';
 import { addressOf, bind, EAGAIN } from './libc.js';
 
 const socketCall = bind('socket', ['int', 'int', 'int']);
@@ -135,24 +135,24 @@ export interface Received {
   readonly truncated: boolean;
 }
 
-function adoptControl(): OwnedFd[] {
+function adoptControl(closer: Closer | undefined): OwnedFd[] {
   const fds: OwnedFd[] = [];
   const end = Number(header.readBigUInt64LE(40));
   for (let at = 0; at + 16 <= end;) {
     const length = Number(control.readBigUInt64LE(at));
     const rights = control.readInt32LE(at + 8) === SOL_SOCKET && control.readInt32LE(at + 12) === SCM_RIGHTS;
-    for (let i = at + 16; rights && i + 4 <= at + length; i += 4) fds.push(OwnedFd.adopt(control.readInt32LE(i)));
+    for (let i = at + 16; rights && i + 4 <= at + length; i += 4) fds.push(OwnedFd.adopt(control.readInt32LE(i), closer));
     at += (length + 7) & ~7;
   }
   return fds;
 }
 
-/** Receives what is there, descriptors close-on-exec and owned by the caller; null if there is nothing yet. */
-export function receive(socket: Fd, buffer: Uint8Array): Received | null {
+/** Receives what is there, descriptors close-on-exec and owned by the caller (closed by `closer`); null if there is nothing yet. */
+export function receive(socket: Fd, buffer: Uint8Array, closer?: Closer): Received | null {
   aimAt(buffer, control.length);
   const bytes = recvmsgCall(socket.raw, header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
   if (bytes < 0) return null;
-  return { bytes, fds: adoptControl(), truncated: (header.readInt32LE(48) & MSG_CTRUNC) !== 0 };
+  return { bytes, fds: adoptControl(closer), truncated: (header.readInt32LE(48) & MSG_CTRUNC) !== 0 };
 }
 
 function socketOption(socket: Fd, option: number, size: number): Buffer {
@@ -168,19 +168,28 @@ export interface PeerCredentials {
   readonly pid: number;
   readonly uid: number;
   readonly gid: number;
-  /** Supplementary groups. */
-  readonly groups: readonly number[];
 }
 
 export function peerCredentials(socket: Fd): PeerCredentials {
   const ucred = socketOption(socket, SO_PEERCRED, 12);
-  const groups = socketOption(socket, SO_PEERGROUPS, 4 * 65536); // NGROUPS_MAX
   return {
     pid: ucred.readInt32LE(0),
     uid: ucred.readUInt32LE(4),
     gid: ucred.readUInt32LE(8),
-    groups: Array.from({ length: groups.length / 4 }, (_, i) => groups.readUInt32LE(4 * i)),
   };
+}
+
+/** Supplementary groups of the peer when the connection was made; up to 65,536. */
+export function peerGroups(socket: Fd): number[] {
+  const few = 4 * 64;
+  let groups: Buffer;
+  try {
+    groups = socketOption(socket, SO_PEERGROUPS, few);
+  } catch (error) {
+    if (!isErrno(error, 'ERANGE')) throw error;
+    groups = socketOption(socket, SO_PEERGROUPS, 4 * 65536); // NGROUPS_MAX
+  }
+  return Array.from({ length: groups.length / 4 }, (_, i) => groups.readUInt32LE(4 * i));
 }
 
 /** A pidfd of the peer process (Linux 6.5); undefined when it is gone or the kernel cannot tell. */

@@ -1,11 +1,10 @@
 // The last steps of a mount: count it, build it, lock it, and only then let it go.
-import { OwnedFd } from '../../core/kernel/fd.js';
 import { statFd } from '../../core/kernel/stat.js';
 import { RequestError } from '../../core/wire/errors.js';
 import type { ImageOptions } from '../../core/wire/requests.js';
 import { encodeMountResult } from '../../core/wire/results.js';
 import type { LiveMount } from '../accounts.js';
-import { buildMount, mountForKeeping, type MountPlan } from '../build-mount.js';
+import { buildMount, mountForKeeping, type BuiltMount, type MountPlan } from '../build-mount.js';
 import { requireAllowed, type Service } from '../service.js';
 import type { Caller, Reply } from '../transport/peer.js';
 import type { CallerUserns } from '../userns.js';
@@ -65,22 +64,27 @@ export async function handOut(service: Service, { image, stores, userns, options
     noexec: noexec || options.noexec,
   };
   const built = buildMount(plan);
+  const mount = countOrClose(built);
   const locked = await service.parking.lock(built, userns.fd, userns.payer);
   try {
     // Time has passed: the policy may have been replaced, and the caller may have left.
     requireAllowed(service, image.digest, caller);
     if (caller.isGone()) throw new RequestError('Failed', 'the caller has gone');
-    return countAndReply(locked);
+    const result = { id: mount.id, digest: mount.digest, rule, verified: image.verified, type: mount.type, locked: true };
+    return { mount, reply: { signature: 'ha{sv}', body: [0, encodeMountResult(result)], fds: [locked] } };
   } catch (error) {
     locked.close();
     throw error;
   }
 
-  function countAndReply(mountFd: OwnedFd): HandedOut {
-    const { digest, verified } = image;
-    const { type } = image.header;
-    const mount = place.confirm(mountFd, { uid: caller.uid, digest, rule, userns: userns.inode, type });
-    const result = encodeMountResult({ id: mount.id, digest, rule, verified, type, locked: true });
-    return { mount, reply: { signature: 'ha{sv}', body: [0, result], fds: [mountFd] } };
+  /** Before it reaches the caller's ground, where it can be cloned: whatever becomes of it, it counts until its superblock dies. */
+  function countOrClose({ mount, spare }: BuiltMount): LiveMount {
+    try {
+      return place.confirm(mount, { uid: caller.uid, digest: image.digest, rule, userns: userns.inode, type: image.header.type });
+    } catch (error) {
+      mount.close();
+      spare?.close();
+      throw error;
+    }
   }
 }

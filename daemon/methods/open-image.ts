@@ -98,7 +98,7 @@ export async function openCallerImage(
   const allowed = requireAnyRule(service, caller);
   const { repositories } = service.current();
   const { digest } = options;
-  const copy = digest === undefined ? undefined : service.copies.find(digest);
+  const copy = digest === undefined ? undefined : service.copies.find(digest, payer);
   if (digest !== undefined && copy) return opened({ file: copy, digest, verified: 'copy' }, repositories);
   const measured = await measureUntilAllowed(service, file, usefulAlgorithms(allowed, options), caller, payer);
   try {

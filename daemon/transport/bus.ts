@@ -1,5 +1,5 @@
 // The system bus: the same calls, with the bus driver's word for who called.
-import type { FdList } from '../../core/kernel/fd.js';
+import type { Closer, FdList } from '../../core/kernel/fd.js';
 import { connectStream } from '../../core/kernel/socket.js';
 import { encodeError, encodeMethodCall, type Message } from '../../core/wire/codec.js';
 import { parseErrorText, parseCredentials } from './bus-driver.js';
@@ -31,7 +31,12 @@ interface PendingCall {
 }
 
 /** Connects to a bus at a socket path, authenticates, and takes the service's name. `onLost` reports a bus that went away. */
-export async function serveBus(path: string, handler: CallHandler, onLost: (reason: string) => void): Promise<BusServer> {
+export async function serveBus(
+  path: string,
+  handler: CallHandler,
+  closer: Closer,
+  onLost: (reason: string) => void,
+): Promise<BusServer> {
   const sasl = createSaslClient();
   const pending = new Map<number, PendingCall>();
   let authenticated = false;
@@ -43,27 +48,31 @@ export async function serveBus(path: string, handler: CallHandler, onLost: (reas
   let onRefused = (_error: Error): void => {};
 
   const reader = createMessageReader({ limits: BUS_LIMITS, onMessage: receiveMessage, onBadMessage: answerBadMessage });
-  const stream = openStream(connectStream(path), {
-    onData(chunk, fds) {
-      if (authenticated) return reader.push(chunk, fds);
-      for (const fd of fds) fd.close();
-      const step = sasl.push(chunk);
-      if (step.reject !== undefined) throw new Error(`the bus refused us: ${step.reject}`);
-      if (!step.done) return;
-      authenticated = true;
-      onAuthenticated();
-      if (step.done.rest.length > 0) reader.push(step.done.rest, []);
+  const stream = openStream(
+    connectStream(path),
+    {
+      onData(chunk, fds) {
+        if (authenticated) return reader.push(chunk, fds);
+        for (const fd of fds) fd.close();
+        const step = sasl.push(chunk);
+        if (step.reject !== undefined) throw new Error(`the bus refused us: ${step.reject}`);
+        if (!step.done) return;
+        authenticated = true;
+        onAuthenticated();
+        if (step.done.rest.length > 0) reader.push(step.done.rest, []);
+      },
+      onClosed(reason) {
+        open = false;
+        reader.close();
+        onRefused(new Error(reason));
+        for (const call of pending.values()) call.reject(new Error(reason));
+        pending.clear();
+        // Later: what is thrown in here, the stream takes for a fault of the peer.
+        if (authenticated) setImmediate(onLost, reason);
+      },
     },
-    onClosed(reason) {
-      open = false;
-      reader.close();
-      onRefused(new Error(reason));
-      for (const call of pending.values()) call.reject(new Error(reason));
-      pending.clear();
-      // Later: what is thrown in here, the stream takes for a fault of the peer.
-      if (authenticated) setImmediate(onLost, reason);
-    },
-  });
+    closer,
+  );
   const gate = createCallGate(stream, nextSerial, handler, MAX_CALLS_ON_BUS);
 
   function receiveMessage(message: Message, fds: FdList): void {

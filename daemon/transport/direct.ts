@@ -4,9 +4,10 @@ import { randomBytes } from 'node:crypto';
 import { isErrno } from '../../core/kernel/error.js';
 import type { OwnedFd } from '../../core/kernel/fd.js';
 import { watch } from '../../core/kernel/poll.js';
-import { acceptStream, makeNonBlocking, peerCredentials } from '../../core/kernel/socket.js';
+import { acceptStream, makeNonBlocking, type PeerCredentials, peerCredentials, peerGroups } from '../../core/kernel/socket.js';
 import { REQUEST_LIMITS } from '../../core/wire/guard.js';
 import { createSaslServer } from '../../core/wire/sasl-server.js';
+import type { CallerFds } from '../closer.js';
 import type { Log } from '../log.js';
 import { payerOfPeer } from '../userns.js';
 import { createMessageReader, MAX_CALL_FDS } from './messages.js';
@@ -37,50 +38,70 @@ export interface DirectServer {
 }
 
 interface Connection {
-  readonly uid: number;
+  readonly payer: number;
   lastUse: number;
   close(reason: string): void;
 }
 
 const RETRY_AFTER = 100;
+/** Connections taken in before those that stand get their turn. */
+const ACCEPTS_PER_TURN = 16;
+/** Milliseconds between two lines about refused connections. */
+const REFUSAL_LOG_INTERVAL = 1_000;
 
-export function serveDirect(listener: OwnedFd, handler: CallHandler, log: Log, limits = DIRECT_LIMITS): DirectServer {
+export function serveDirect(
+  listener: OwnedFd,
+  handler: CallHandler,
+  callerFds: CallerFds,
+  log: Log,
+  limits = DIRECT_LIMITS,
+): DirectServer {
   const guid = randomBytes(16).toString('hex');
   const connections = new Set<Connection>();
   let lastActivity = Date.now();
+  let lastRefusalLog = 0;
+  let refused = 0;
   makeNonBlocking(listener);
 
-  const ofUser = (uid: number): Connection[] => [...connections].filter((connection) => connection.uid === uid);
+  const ofUser = (payer: number): Connection[] => [...connections].filter((connection) => connection.payer === payer);
 
   /** Full: whoever has most gives way to whoever has less, so that one user cannot keep the others out. */
-  function makeRoom(uid: number): boolean {
-    if (ofUser(uid).length >= limits.connectionsPerUser) return false;
+  function makeRoom(payer: number): boolean {
+    if (ofUser(payer).length >= limits.connectionsPerUser) return false;
     if (connections.size < limits.connections) return true;
     const counts = new Map<number, number>();
-    for (const connection of connections) counts.set(connection.uid, (counts.get(connection.uid) ?? 0) + 1);
+    for (const connection of connections) counts.set(connection.payer, (counts.get(connection.payer) ?? 0) + 1);
     const [greediest, most] = [...counts].reduce((a, b) => (b[1] > a[1] ? b : a));
-    if (most <= (counts.get(uid) ?? 0) + 1) return false;
+    if (most <= (counts.get(payer) ?? 0) + 1) return false;
     const oldest = ofUser(greediest).reduce((a, b) => (b.lastUse < a.lastUse ? b : a));
     oldest.close('gave way to another user');
     return true;
   }
 
+  function refuse(socket: OwnedFd, uid: number): void {
+    socket.close();
+    refused++;
+    if (Date.now() - lastRefusalLog < REFUSAL_LOG_INTERVAL) return;
+    lastRefusalLog = Date.now();
+    log.warn({ uid, refused, connections: connections.size }, 'connections refused: too many');
+    refused = 0;
+  }
+
   function serve(socket: OwnedFd): void {
-    let peer: ReturnType<typeof peerCredentials>;
+    let peer: PeerCredentials;
+    let payer: number;
     try {
       peer = peerCredentials(socket);
+      payer = payerOfPeer(socket, peer.uid);
     } catch (error) {
       socket.close();
       throw error;
     }
-    if (!makeRoom(peer.uid)) {
-      log.warn({ uid: peer.uid, connections: connections.size }, 'connection refused: too many');
-      return socket.close();
-    }
-    connections.add(openConnection(socket, peer));
+    if (callerFds.isStuck(payer) || !makeRoom(payer)) return refuse(socket, peer.uid);
+    connections.add(openConnection(socket, peer, payer));
   }
 
-  function openConnection(socket: OwnedFd, peer: ReturnType<typeof peerCredentials>): Connection {
+  function openConnection(socket: OwnedFd, peer: PeerCredentials, payer: number): Connection {
     const sasl = createSaslServer({ guid, peerUid: peer.uid });
     let authenticated = false;
     let open = true;
@@ -104,30 +125,42 @@ export function serveDirect(listener: OwnedFd, handler: CallHandler, log: Log, l
       if (step.done.rest.length > 0) reader.push(step.done.rest, []);
     }
 
-    const stream = openStream(socket, {
-      onData(chunk, fds) {
-        if (!authenticated) return authenticate(chunk, fds);
-        touch();
-        reader.push(chunk, fds);
-      },
-      onClosed(reason) {
-        open = false;
-        clearTimeout(timer);
-        reader.close();
-        connections.delete(connection);
-        log.debug({ uid: peer.uid, pid: peer.pid, reason }, 'connection closed');
-      },
-    });
+    function receiveChunk(chunk: Buffer, fds: OwnedFd[]): void {
+      if (callerFds.isStuck(payer)) {
+        for (const fd of fds) fd.close();
+        throw new Error('a descriptor of this user does not close');
+      }
+      if (!authenticated) return authenticate(chunk, fds);
+      touch();
+      reader.push(chunk, fds);
+    }
+
+    function onClosed(reason: string): void {
+      open = false;
+      connections.delete(connection);
+      clearTimeout(timer);
+      reader.close();
+      log.debug({ uid: peer.uid, pid: peer.pid, reason }, 'connection closed');
+    }
+
+    const stream = openStream(
+      socket,
+      { onData: receiveChunk, onClosed },
+      callerFds.closerFor(() => payer),
+    );
     const caller: Caller = {
       uid: peer.uid,
-      gids: [peer.gid, ...peer.groups],
+      // Read when asked for: they may be 65,536, and connections many.
+      get gids() {
+        return open ? [peer.gid, ...peerGroups(socket)] : [peer.gid];
+      },
       pid: peer.pid,
-      payer: payerOfPeer(socket, peer.uid),
+      payer,
       transport: 'direct',
       isGone: () => !open,
     };
     const gate = createCallGate(stream, () => ++serial, handler, MAX_CALLS_UNDER_WAY);
-    const connection: Connection = { uid: peer.uid, lastUse: Date.now(), close: stream.close };
+    const connection: Connection = { payer, lastUse: Date.now(), close: stream.close };
     let timer = setTimeout(() => stream.close('did not authenticate in time'), limits.handshakeTimeout);
     timer.unref();
 
@@ -149,7 +182,11 @@ export function serveDirect(listener: OwnedFd, handler: CallHandler, log: Log, l
 
   function acceptAll(): void {
     try {
-      for (let socket = acceptStream(listener); socket; socket = acceptStream(listener)) serve(socket);
+      for (let i = 0; i < ACCEPTS_PER_TURN; i++) {
+        const socket = acceptStream(listener);
+        if (!socket) return;
+        serve(socket);
+      }
     } catch (error) {
       if (!isErrno(error, 'EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM')) log.error({ err: error }, 'accept failed');
       // The connection stays in the queue and the listener readable: wait instead of spinning.

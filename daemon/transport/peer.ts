@@ -38,15 +38,11 @@ export type CallHandler = (message: Message, fds: FdList, caller: () => Promise<
 /** How many calls of one peer may be under way before it is read no further. */
 export const MAX_CALLS_UNDER_WAY = 16;
 
-/** Reading stops between chunks, not between messages, so one chunk may bring more; beyond so many times the limit they are refused. */
+/** Reading stops between chunks, not between messages, so one chunk may bring more; a peer with so many times the limit is let go. */
 const HARD_LIMIT = 4;
-const TOO_MANY_CALLS: ErrorReply = {
-  errorName: 'org.freedesktop.DBus.Error.LimitsExceeded',
-  text: 'too many calls at once; wait for answers',
-};
 
 export interface CallGate {
-  /** Runs a call and writes its answer, unless the caller wants none. */
+  /** Runs a call and writes its answer, unless the caller wants none. Throws when the peer has far too many under way. */
   accept(message: Message, fds: FdList, caller: () => Promise<Caller>): void;
   readonly underWay: number;
 }
@@ -82,7 +78,7 @@ export function createCallGate(stream: FdStream, nextSerial: () => number, handl
       if (message.header.type !== METHOD_CALL) return fds[Symbol.dispose]();
       if (underWay >= HARD_LIMIT * maxUnderWay) {
         fds[Symbol.dispose]();
-        return answer(message, TOO_MANY_CALLS);
+        throw new Error('too many calls at once');
       }
       run(message, fds, caller).catch((error: unknown) => stream.close(String(error)));
     },

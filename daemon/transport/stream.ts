@@ -1,5 +1,5 @@
 // A unix stream socket on the event loop, with descriptors: bytes and the descriptors that came with them go up, messages go down.
-import type { OwnedFd } from '../../core/kernel/fd.js';
+import type { Closer, OwnedFd } from '../../core/kernel/fd.js';
 import { watch } from '../../core/kernel/poll.js';
 import { receive, send } from '../../core/kernel/socket.js';
 
@@ -19,9 +19,8 @@ export interface FdStream {
   close(reason: string): void;
 }
 
-const READ_SIZE = 64 * 1024;
-/** How often one peer is read before the others get their turn. */
-const READS_PER_TURN = 4;
+/** Bytes read of one peer before the others get their turn: some ten calls. */
+const READ_SIZE = 8 * 1024;
 /** A peer that does not read may keep so many bytes waiting before it is dropped. */
 const MAX_QUEUED_BYTES = 1024 * 1024;
 
@@ -33,8 +32,8 @@ interface Outgoing {
 // One buffer for all streams: what is read is handed up as a copy of its size.
 const readBuffer = Buffer.allocUnsafeSlow(READ_SIZE);
 
-/** Takes ownership of a connected socket that does not block. */
-export function openStream(socket: OwnedFd, events: StreamEvents): FdStream {
+/** Takes ownership of a connected socket that does not block. `closer` closes what the peer sends. */
+export function openStream(socket: OwnedFd, events: StreamEvents, closer?: Closer): FdStream {
   const queue: Outgoing[] = [];
   let queuedBytes = 0;
 
@@ -55,16 +54,14 @@ export function openStream(socket: OwnedFd, events: StreamEvents): FdStream {
     }
   }
 
-  function readOnce(): boolean {
-    const received = receive(socket, readBuffer);
-    if (!received) return false;
+  function readOnce(): void {
+    const received = receive(socket, readBuffer, closer);
+    if (!received) return;
     if (received.truncated || received.bytes === 0) {
       for (const fd of received.fds) fd.close();
-      close(received.truncated ? 'descriptors were lost on the way' : 'closed by the peer');
-      return false;
+      return close(received.truncated ? 'descriptors were lost on the way' : 'closed by the peer');
     }
     events.onData(Buffer.from(readBuffer.subarray(0, received.bytes)), received.fds);
-    return received.bytes === READ_SIZE;
   }
 
   function flush(): void {
@@ -83,11 +80,7 @@ export function openStream(socket: OwnedFd, events: StreamEvents): FdStream {
 
   const watcher = watch(socket, ({ readable, writable }) => {
     if (writable) guarded(flush);
-    for (let i = 0; readable && i < READS_PER_TURN && socket.isOpen; i++) {
-      let more = false;
-      guarded(() => void (more = readOnce()));
-      if (!more) break;
-    }
+    if (readable) guarded(readOnce);
   });
 
   return {

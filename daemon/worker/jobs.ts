@@ -39,7 +39,12 @@ export interface LockJob {
   readonly name: string;
 }
 
-export type Job = HashJob | InspectJob | NewStageJob | HoldJob | LockJob;
+/** Nothing but the closing of what goes with it: a caller's descriptor may take its time, or never close at all. */
+export interface CloseJob {
+  readonly kind: 'close';
+}
+
+export type Job = HashJob | InspectJob | NewStageJob | HoldJob | LockJob | CloseJob;
 
 /** What is sent to a thread: a job and the numbers it closes after it, or that it shall end. */
 export type Order = { readonly job: Job; readonly close: readonly number[] } | 'end';
@@ -61,6 +66,7 @@ export interface Results {
   readonly hold: { readonly namespace: number; readonly directory: number };
   /** Number of the locked, detached mount: given to the daemon. */
   readonly lock: { readonly mount: number };
+  readonly close: Record<string, never>;
 }
 
 /** A failure, in a form that survives postMessage. */
@@ -70,4 +76,9 @@ export interface JobFailure {
   readonly errno?: number;
 }
 
-export type Answer = { readonly ok: Results[keyof Results] } | { readonly failure: JobFailure } | { readonly ready: true };
+export type Answer =
+  | { readonly ok: Results[keyof Results] }
+  | { readonly failure: JobFailure }
+  | { readonly ready: true }
+  /** Everything that follows an answer is over: the thread is free, and uses no number any more. */
+  | { readonly done: true };

@@ -8,8 +8,8 @@ import { RequestError } from '../../core/wire/errors.js';
 import type { Answer, Job, JobFailure, Order, Results } from './jobs.js';
 
 const MAX_THREADS = 8;
-/** Of these threads, how many may read files at a time: the rest stay free for mounts. */
-const MAX_FILE_JOBS = 5;
+/** Of these threads, how many may read files, and how many close descriptors, at a time: the rest stay free for mounts. */
+const MAX_JOBS: Readonly<Record<JobClass, number>> = { file: 4, close: 2, stage: MAX_THREADS };
 const MAX_ABANDONED = 32;
 const MAX_QUEUED_PER_USER = 64;
 /** A thread that nobody needed for so long ends, but one is always kept. Milliseconds. */
@@ -17,9 +17,11 @@ const SPARE_LIFETIME = 30_000;
 /** How long a job may wait for a thread. Milliseconds. */
 const QUEUE_TIMEOUT = 30_000;
 
+/** Who pays for a thread while it works or hangs: a host uid, or a connection of the bus whose user is not known yet. */
+export type Payer = number | string;
+
 export interface JobOptions {
-  /** Who pays for the thread while it works or hangs. */
-  readonly user: number;
+  readonly user: Payer;
   readonly timeoutMs: number;
   /**
    * Descriptors that the job alone needs. The thread closes them last, after its answer: closing a detached mount waits for other CPUs,
@@ -28,6 +30,8 @@ export interface JobOptions {
   readonly closeAfter?: readonly OwnedFd[];
   /** Runs when the thread is done with the job's descriptors, late answers included. */
   readonly onReleased?: () => void;
+  /** Runs when the time is over and the thread is not. */
+  readonly onLate?: () => void;
 }
 
 interface Task extends JobOptions {
@@ -55,7 +59,13 @@ export interface WorkerPool {
 /** Closes what a late or unwanted answer brought. */
 export type Discard = (kind: Job['kind'], result: Results[keyof Results]) => void;
 
-const isFileJob = (job: Job): boolean => job.kind === 'hash' || job.kind === 'inspect';
+/** What hangs in one class of jobs does not stop the others of the same user. */
+type JobClass = 'file' | 'close' | 'stage';
+
+function classOf({ kind }: Job): JobClass {
+  if (kind === 'hash' || kind === 'inspect') return 'file';
+  return kind === 'close' ? 'close' : 'stage';
+}
 
 function letGo(task: Task): void {
   for (const fd of task.closeAfter ?? []) fd.close();
@@ -79,12 +89,12 @@ export async function startWorkers(script: string, discard: Discard, onBroken: (
   let closing = false;
 
   const usable = (): Thread[] => [...threads].filter((thread) => !thread.abandoned);
-  const tasks = (): Task[] => [...threads].flatMap((thread) => thread.task ?? []);
 
   /** One file job and one mount at a time for each user, so that one user's slow or hanging jobs never hold all threads. */
   function mayStart({ job, user }: Task): boolean {
-    const running = tasks().filter((task) => isFileJob(task.job) === isFileJob(job));
-    return !running.some((task) => task.user === user) && (!isFileJob(job) || running.length < MAX_FILE_JOBS);
+    const same = [...threads].filter(({ task }) => task && classOf(task.job) === classOf(job));
+    const running = same.filter((thread) => !thread.abandoned).length;
+    return running < MAX_JOBS[classOf(job)] && !same.some(({ task }) => task?.user === user);
   }
 
   function finish(thread: Thread): Task | undefined {
@@ -96,16 +106,18 @@ export async function startWorkers(script: string, discard: Discard, onBroken: (
     return task;
   }
 
+  function settle(task: Task, answer: Answer, abandoned: boolean): void {
+    if ('failure' in answer) task.reject(asError(answer.failure));
+    else if ('ok' in answer && abandoned) discard(task.job.kind, answer.ok);
+    else if ('ok' in answer) task.resolve(answer.ok as never);
+  }
+
   function onAnswer(thread: Thread, answer: Answer): void {
     if ('ready' in answer) thread.ready = true;
-    else {
-      const task = finish(thread);
-      if (task && thread.abandoned) {
-        thread.abandoned = false;
-        if ('ok' in answer) discard(task.job.kind, answer.ok);
-      } else if (task && 'ok' in answer) task.resolve(answer.ok as never);
-      else if (task && 'failure' in answer) task.reject(asError(answer.failure));
-    }
+    else if ('done' in answer) {
+      finish(thread);
+      thread.abandoned = false;
+    } else if (thread.task) settle(thread.task, answer, thread.abandoned);
     dispatch();
   }
 
@@ -128,6 +140,7 @@ export async function startWorkers(script: string, discard: Discard, onBroken: (
 
   function abandon(thread: Thread): void {
     thread.abandoned = true;
+    thread.task!.onLate?.();
     thread.task!.reject(new RequestError('Timeout', 'a file system or namespace of yours did not answer in time'));
     dispatch();
   }
@@ -153,9 +166,10 @@ export async function startWorkers(script: string, discard: Discard, onBroken: (
 
   function refuseHanging({ user, job }: Task): void {
     const hanging = [...threads].filter((thread) => thread.abandoned);
-    if (hanging.some(({ task }) => task?.user === user && isFileJob(task.job) === isFileJob(job))) {
+    if (hanging.some(({ task }) => task?.user === user && classOf(task.job) === classOf(job))) {
       throw new RequestError('Timeout', 'an earlier request of yours still waits for a file system that does not answer');
     }
+    if (classOf(job) === 'close') return; // refusing would close it here
     if (hanging.length >= MAX_ABANDONED) throw new RequestError('QuotaExceeded', 'too many requests hang; try again later');
     if (queue.filter((task) => task.user === user).length >= MAX_QUEUED_PER_USER) {
       throw new RequestError('QuotaExceeded', 'too many requests of yours are waiting; try again when they are done');
@@ -170,7 +184,7 @@ export async function startWorkers(script: string, discard: Discard, onBroken: (
     }
     queue.push(task);
     dispatch();
-    if (!queue.includes(task)) return;
+    if (!queue.includes(task) || task.job.kind === 'close') return;
     setTimeout(() => {
       if (!queue.includes(task)) return;
       queue.splice(queue.indexOf(task), 1);
@@ -199,7 +213,9 @@ export async function startWorkers(script: string, discard: Discard, onBroken: (
     async close() {
       closing = true;
       clearInterval(sweeper);
-      for (const task of queue.splice(0)) drop(task, new RequestError('Failed', 'the service is stopping'));
+      // Descriptors that were to be closed elsewhere are closed by the end of the process.
+      for (const task of queue.splice(0).filter(({ job }) => job.kind !== 'close'))
+        drop(task, new RequestError('Failed', 'the service is stopping'));
       await Promise.all([...threads].filter((thread) => !thread.abandoned).map((thread) => thread.worker.terminate()));
     },
   };

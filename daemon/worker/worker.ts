@@ -90,6 +90,8 @@ function perform(job: Job): Outcome {
       return give(holdParked(job.pid));
     case 'lock':
       return lock(job);
+    case 'close':
+      return { ok: {} };
   }
 }
 
@@ -114,6 +116,7 @@ function carryOut({ job, close }: Exclude<Order, 'end'>): void {
   } finally {
     for (const number of close) OwnedFd.adopt(number).close();
   }
+  answer({ done: true });
 }
 
 leaveHostMounts();

@@ -1,3 +1,4 @@
+// Longer than 300 lines: one table of hostile messages for both transports, and what sends them.
 // Row 20: hostile messages on both transports. Needed: the guard that looks at each message before a parser does (core/wire/guard.ts,
 // called by transport/messages.ts), and on the bus, whose one connection is everybody's, that a bad message is answered instead of ending
 // the connection (transport/bus.ts).

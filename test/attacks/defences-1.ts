@@ -1,3 +1,4 @@
+// Longer than 300 lines: one table, an entry after the other.
 // Defences that the tests of rows 1, 2, 4 to 10, 12, 13 and 15 need.
 import type { Defence } from '../support/mutant.js';
 
@@ -9,14 +10,14 @@ export const DEFENCES_1: readonly Defence[] = [
     file: '01-flags-cleared',
     pattern: 'can be cleared: detached',
     defence: 'flags are locked by the crossing into a namespace of the caller',
-    edits: [{ source: 'daemon/methods/hand-out.ts', find: LOCK, replace: 'const locked = built.duplicate();' }],
+    edits: [{ source: 'daemon/methods/hand-out.ts', find: LOCK, replace: 'const locked = built.mount.duplicate();' }],
   },
   {
     row: 1,
     file: '01-flags-cleared',
     pattern: 'device nodes',
     defence: 'without the lock nodev is cleared and the device opens',
-    edits: [{ source: 'daemon/methods/hand-out.ts', find: LOCK, replace: 'const locked = built.duplicate();' }],
+    edits: [{ source: 'daemon/methods/hand-out.ts', find: LOCK, replace: 'const locked = built.mount.duplicate();' }],
   },
   {
     row: 1,
@@ -91,8 +92,8 @@ export const DEFENCES_1: readonly Defence[] = [
     edits: [
       {
         source: 'daemon/methods/hand-out.ts',
-        find: 'service.kept.put(key, mountErofs(file, header, ALWAYS | MOUNT_ATTR_NOSUID));',
-        replace: 'service.kept.put(key, mountErofs(file, header, ALWAYS & ~MOUNT_ATTR_NOSUID));',
+        find: 'return mountErofs(image, header, LAYER);',
+        replace: 'return mountErofs(image, header, ALWAYS);',
       },
     ],
   },
@@ -271,7 +272,7 @@ export const DEFENCES_1: readonly Defence[] = [
     edits: [
       {
         source: 'daemon/userns.ts',
-        find: 'if (namespaceType(fd) !== CLONE_NEWUSER) {',
+        find: 'if (!isNamespaceFile(fd) || namespaceType(fd) !== CLONE_NEWUSER) {',
         replace: 'if (namespaceType(fd) === CLONE_NEWUSER + 1) {',
       },
     ],
@@ -311,7 +312,7 @@ export const DEFENCES_1: readonly Defence[] = [
       {
         source: 'daemon/methods/hand-out.ts',
         find: 'const locked = await service.parking.lock(built, userns.fd, userns.payer);',
-        replace: 'const locked = built.duplicate();',
+        replace: 'const locked = built.mount.duplicate();',
       },
     ],
   },
@@ -347,7 +348,7 @@ export const DEFENCES_1: readonly Defence[] = [
       { source: 'daemon/build-mount.ts', find: "  fsconfigFlag(context, 'ro');\n", replace: '' },
       {
         source: 'daemon/build-mount.ts',
-        find: 'const mount = mountErofs(plan.image, plan.header, attributes);',
+        find: 'const mount = kept ? openTreeClone(kept) : mountErofs(image, header, attributes);',
         replace:
           "using tmpfs = fsopen('tmpfs');\n      fsconfigString(tmpfs, 'mode', '0777');\n      fsconfigCreate(tmpfs);\n      const mount = fsmount(tmpfs, 0);",
       },
@@ -373,11 +374,6 @@ export const DEFENCES_1: readonly Defence[] = [
     defence: 'each mount of an image has a superblock of its own',
     edits: [
       { source: 'daemon/methods/hand-out.ts', find: "if (header.type !== 'composefs' || !service", replace: 'if (!service' },
-      {
-        source: 'daemon/build-mount.ts',
-        find: 'const mount = mountErofs(plan.image, plan.header, attributes);',
-        replace: 'const mount = plan.kept ? openTreeClone(plan.kept) : mountErofs(plan.image, plan.header, attributes);',
-      },
     ],
   },
   {
@@ -610,9 +606,9 @@ export const DEFENCES_1: readonly Defence[] = [
     edits: [
       {
         source: 'daemon/measure.ts',
-        find: 'const { file: copy, done } = createOrClose(file, size);',
+        find: 'const { file: copy, done } = createOrClose(file, size, user);',
         replace:
-          "if (size >= 0) return { file: file.duplicate(), digest: await hash(file, null, size, algorithm, user), verified: 'copy' };\n    const { file: copy, done } = createOrClose(file, size);",
+          "if (size >= 0) return { file: file.duplicate(), digest: await hash(file, null, size, algorithm, user), verified: 'copy' };\n    const { file: copy, done } = createOrClose(file, size, user);",
       },
     ],
   },
@@ -624,9 +620,9 @@ export const DEFENCES_1: readonly Defence[] = [
     edits: [
       {
         source: 'daemon/measure.ts',
-        find: 'const { file: copy, done } = createOrClose(file, size);',
+        find: 'const { file: copy, done } = createOrClose(file, size, user);',
         replace:
-          "if (size >= 0) return { file: file.duplicate(), digest: await hash(file, null, size, algorithm, user), verified: 'copy' };\n    const { file: copy, done } = createOrClose(file, size);",
+          "if (size >= 0) return { file: file.duplicate(), digest: await hash(file, null, size, algorithm, user), verified: 'copy' };\n    const { file: copy, done } = createOrClose(file, size, user);",
       },
     ],
   },
@@ -651,9 +647,9 @@ export const DEFENCES_1: readonly Defence[] = [
     edits: [
       {
         source: 'daemon/measure.ts',
-        find: 'const { file: copy, done } = createOrClose(file, size);',
+        find: 'const { file: copy, done } = createOrClose(file, size, user);',
         replace:
-          "if (size >= 0) return { file: file.duplicate(), digest: await hash(file, null, size, algorithm, user), verified: 'copy' };\n    const { file: copy, done } = createOrClose(file, size);",
+          "if (size >= 0) return { file: file.duplicate(), digest: await hash(file, null, size, algorithm, user), verified: 'copy' };\n    const { file: copy, done } = createOrClose(file, size, user);",
       },
     ],
   },

@@ -34,16 +34,6 @@ export function mountImageOnce({ client }: Kit, { address, image }: MountRequest
   }
 }
 
-/** Live mounts of the actor. */
-export function countMounts({ client }: Kit, { address }: { address: string }): number {
-  const connection = client.connect({ address });
-  try {
-    return connection.listMounts().length;
-  } finally {
-    connection.close();
-  }
-}
-
 /** Lets go of everything under a name in the store. */
 export function closeStored({ store }: Kit, name: string): void {
   for (const item of (store[name] as { close(): void }[] | undefined) ?? []) item.close();

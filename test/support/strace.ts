@@ -4,16 +4,11 @@ import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 
 import { eventually } from './daemon.js';
-import { run } from './machine.js';
 
 export interface Fault {
   /** Lines that strace printed: empty when the call never came. */
   hits(): string[];
   detach(): Promise<void>;
-}
-
-export function requireStrace(): void {
-  run('strace', '--version');
 }
 
 /** Attaches to all threads. `action`: as in strace(1), `error=EIO` or `signal=SIGKILL`; `when` counts the calls of each thread. */
