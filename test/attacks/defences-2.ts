@@ -136,7 +136,7 @@ export const DEFENCES_2: readonly Defence[] = [
   {
     row: 21,
     file: '21-error-path-leak',
-    pattern: '^statx fails',
+    pattern: '^statx .*fails',
     defence: "a repository's file is closed when it cannot be measured",
     edits: [
       {
@@ -149,7 +149,7 @@ export const DEFENCES_2: readonly Defence[] = [
   {
     row: 21,
     file: '21-error-path-leak',
-    pattern: '^umount2 fails',
+    pattern: '^umount2 .*fails',
     defence: 'a mount does not stay in the stage when taking it down fails once',
     edits: [
       {
