@@ -45,17 +45,30 @@ export function compareBytes(a: ByteString, b: ByteString): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
+const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
+
 /** Lower-case hex digits, two per byte. */
 export function hexOf(value: ByteString): string {
   let hex = '';
-  for (let at = 0; at < value.length; at += 1) hex += (value.charCodeAt(at) + 0x100).toString(16).slice(1);
+  for (let at = 0; at < value.length; at += 1) hex += HEX[value.charCodeAt(at)] ?? '';
   return hex;
+}
+
+/** Value of a hex digit of either case, or -1. */
+export function hexDigit(code: number): number {
+  if (code >= 0x30 && code <= 0x39) return code - 0x30;
+  const lower = code | 0x20;
+  return lower >= 0x61 && lower <= 0x66 ? lower - 0x61 + 10 : -1;
 }
 
 /** Bytes of hex digits of either case, or undefined if `hex` is not an even number of them. */
 export function bytesOfHex(hex: string): ByteString | undefined {
-  if (hex.length % 2 !== 0 || !/^[0-9a-fA-F]*$/.test(hex)) return undefined;
   const bytes = new Uint8Array(hex.length / 2);
-  for (let at = 0; at < bytes.length; at += 1) bytes[at] = Number.parseInt(hex.slice(2 * at, 2 * at + 2), 16);
-  return toByteString(bytes);
+  for (let at = 0; at < bytes.length; at += 1) {
+    const high = hexDigit(hex.charCodeAt(2 * at));
+    const low = hexDigit(hex.charCodeAt(2 * at + 1));
+    if (high < 0 || low < 0) return undefined;
+    bytes[at] = high * 16 + low;
+  }
+  return hex.length % 2 === 0 ? toByteString(bytes) : undefined;
 }

@@ -1,4 +1,4 @@
-import { type ByteString, toByteString } from './bytes.js';
+import { type ByteString, hexDigit, toByteString } from './bytes.js';
 import { type DumpSource, dumpError } from './dump-source.js';
 
 const BACKSLASH = 0x5c;
@@ -39,17 +39,10 @@ function unescapeShort(source: DumpSource, at: number, to: number): number {
 }
 
 function unescapeHex(source: DumpSource, at: number, to: number): number {
-  const high = at + 3 < to ? hexDigit(source.bytes[at + 2]) : -1;
-  const low = at + 3 < to ? hexDigit(source.bytes[at + 3]) : -1;
+  const high = at + 3 < to ? hexDigit(source.bytes[at + 2] ?? 0) : -1;
+  const low = at + 3 < to ? hexDigit(source.bytes[at + 3] ?? 0) : -1;
   if (high < 0 || low < 0) throw dumpError(source, at, 'dump-escape', '\\x must be followed by two hex digits');
   return high * 16 + low;
-}
-
-function hexDigit(byte: number | undefined): number {
-  if (byte === undefined) return -1;
-  if (byte >= 0x30 && byte <= 0x39) return byte - 0x30;
-  const lower = byte | 0x20;
-  return lower >= 0x61 && lower <= 0x66 ? lower - 0x61 + 10 : -1;
 }
 
 const NAMED: Readonly<Record<string, string>> = { '\\': '\\\\', '\n': '\\n', '\r': '\\r', '\t': '\\t' };

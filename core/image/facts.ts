@@ -1,7 +1,6 @@
-import { type ByteString, byteString } from './bytes.js';
+import { type ByteString, byteString, toBytes } from './bytes.js';
 import { isCanonicalOf } from './canonical.js';
 import { type VerityAlgorithm, type VerityDigest, objectPath, verityDigestFromBytes } from './digest.js';
-import { toBytes } from './bytes.js';
 import { type ReadOptions, readImage } from './reader.js';
 import { BLK, CHR, type Node, REG, isExternal, isLink, isWhiteout, typeOf } from './tree.js';
 import type { ComposefsVersion } from './version.js';

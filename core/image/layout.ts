@@ -10,7 +10,7 @@ const COMPACT = 32;
 const EXTENDED = 64;
 
 const MIN_CHUNK_BITS = 12;
-export const MAX_CHUNK_BITS = 43; // 31 (EROFS_CHUNK_FORMAT_BLKBITS_MASK) + 12
+const MAX_CHUNK_BITS = 43; // 31 (EROFS_CHUNK_FORMAT_BLKBITS_MASK) + 12
 const MAX_CHUNKS = 1024;
 
 /** Where everything of an image goes; offsets and sizes in bytes. The inodes carry their own places. */
@@ -49,17 +49,19 @@ export function inodeSize(inode: { readonly extended: boolean }): number {
   return inode.extended ? EXTENDED : COMPACT;
 }
 
-/** log2 of the chunk size of an external file: as few chunks as there can be. `size` ≥ 1. */
+/** log2 of the chunk size of an external file: as few chunks as there can be. `size` is 1 to 2^53, which a number holds exactly. */
 export function chunkBitsOf(size: bigint): number {
-  const bits = size <= 1n ? 0 : (size - 1n).toString(2).length;
+  const last = Number(size) - 1;
+  const high = Math.floor(last / 2 ** 32);
+  const bits = high > 0 ? 64 - Math.clz32(high) : 32 - Math.clz32(last);
   return Math.min(Math.max(bits, MIN_CHUNK_BITS), MAX_CHUNK_BITS);
 }
 
 /** Number of chunks, 1 to 1024. */
 export function chunkCountOf(size: bigint, chunkBits: number): number {
-  const count = (size - 1n) / (1n << BigInt(chunkBits)) + 1n;
-  if (count > BigInt(MAX_CHUNKS)) throw new FormatError('external-size', 'a file has at most 2^53 bytes');
-  return Number(count);
+  const count = Math.ceil(Number(size) / 2 ** chunkBits);
+  if (count > MAX_CHUNKS) throw new FormatError('external-size', 'a file has at most 2^53 bytes');
+  return count;
 }
 
 function roundUp(value: number, unit: number): number {

@@ -1,5 +1,5 @@
 import { FormatError } from './format-error.js';
-import { MAX_CHUNK_BITS, SLOT, chunkBitsOf, chunkCountOf } from './layout.js';
+import { SLOT, chunkBitsOf, chunkCountOf } from './layout.js';
 import { BLOCK } from './directory-blocks.js';
 import { DIR, LNK, MAX_CONTENT, MAX_EXTERNAL_SIZE, MAX_TARGET, REG, TYPES } from './tree.js';
 import { XATTR_HEADER } from './xattr-table.js';
@@ -72,11 +72,27 @@ export function readInode(image: ImageView, nid: number): RawInode {
   const xattrStart = offset + headSize;
   const tailStart = xattrStart + (icount === 0 ? 0 : XATTR_HEADER + 4 * (icount - 1));
   const size = extended ? view.getBigUint64(offset + 8, true) : BigInt(view.getUint32(offset + 8, true));
-  const head = { nid, offset, mode, size, layout, locator: view.getUint32(offset + 16, true), xattrStart, tailStart };
-  const extent = requireExtent(image, head);
-  if (tailStart + extent.tailSize > image.inodesLimit)
+  const inode = {
+    nid,
+    offset,
+    mode,
+    nlink: extended ? view.getUint32(offset + 44, true) : view.getUint16(offset + 6, true),
+    uid: extended ? view.getUint32(offset + 24, true) : view.getUint16(offset + 24, true),
+    gid: extended ? view.getUint32(offset + 28, true) : view.getUint16(offset + 26, true),
+    size,
+    mtime: extended ? view.getBigInt64(offset + 32, true) : image.buildTime,
+    mtimeNsec: extended ? view.getUint32(offset + 40, true) : image.buildTimeNsec,
+    layout,
+    locator: view.getUint32(offset + 16, true),
+    xattrStart,
+    tailStart,
+    tailSize: 0,
+    blocks: 0,
+  };
+  measureExtent(image, inode);
+  if (tailStart + inode.tailSize > image.inodesLimit)
     throw new FormatError('inode-bounds', 'an inode ends outside the inode area');
-  return { ...head, ...extent, ...readOwner(image, offset, extended) };
+  return inode;
 }
 
 function requireReserved(view: DataView, offset: number, extended: boolean): void {
@@ -88,51 +104,33 @@ function requireReserved(view: DataView, offset: number, extended: boolean): voi
   if (!clear) throw new FormatError('inode-reserved', 'reserved bytes of an inode are not zero');
 }
 
-function readOwner(
-  image: ImageView,
-  at: number,
-  extended: boolean,
-): Pick<RawInode, 'nlink' | 'uid' | 'gid' | 'mtime' | 'mtimeNsec'> {
-  const { view } = image;
-  if (!extended) {
-    return {
-      nlink: view.getUint16(at + 6, true),
-      uid: view.getUint16(at + 24, true),
-      gid: view.getUint16(at + 26, true),
-      mtime: image.buildTime,
-      mtimeNsec: image.buildTimeNsec,
-    };
-  }
-  return {
-    nlink: view.getUint32(at + 44, true),
-    uid: view.getUint32(at + 24, true),
-    gid: view.getUint32(at + 28, true),
-    mtime: view.getBigInt64(at + 32, true),
-    mtimeNsec: view.getUint32(at + 40, true),
-  };
-}
-
-type Head = Pick<RawInode, 'mode' | 'size' | 'layout' | 'locator' | 'tailStart'>;
-type Extent = Pick<RawInode, 'tailSize' | 'blocks'>;
+/** A RawInode whose extent is not known yet. One object, filled in: this runs for every inode. */
+type Measured = RawInode & { tailSize: number; blocks: number };
 
 /** Layout by type, and what follows from size and layout. */
-function requireExtent(image: ImageView, inode: Head): Extent {
+function measureExtent(image: ImageView, inode: Measured): void {
   const type = inode.mode >> 12;
-  if (inode.layout === CHUNKS) return requireChunks(image, inode, type);
+  if (inode.layout === CHUNKS) {
+    measureChunks(image, inode, type);
+    return;
+  }
   if (type !== REG && type !== DIR && type !== LNK) {
     if (inode.layout !== PLAIN || inode.size !== 0n) throw new FormatError('inode-size', 'a device, FIFO or socket has a size');
-    return { tailSize: 0, blocks: 0 };
+    return;
   }
   requireSize(image, inode, type);
   const size = Number(inode.size);
-  if (inode.layout === PLAIN) return { tailSize: 0, blocks: Math.ceil(size / BLOCK) };
-  const tailSize = size % BLOCK;
-  if (tailSize === 0) throw new FormatError('inode-tail', 'an inode with a tail has no bytes in it');
-  requireInOneBlock(inode.tailStart, tailSize);
-  return { tailSize, blocks: Math.floor(size / BLOCK) };
+  if (inode.layout === PLAIN) {
+    inode.blocks = Math.ceil(size / BLOCK);
+    return;
+  }
+  inode.tailSize = size % BLOCK;
+  inode.blocks = Math.floor(size / BLOCK);
+  if (inode.tailSize === 0) throw new FormatError('inode-tail', 'an inode with a tail has no bytes in it');
+  requireInOneBlock(inode.tailStart, inode.tailSize);
 }
 
-function requireSize(image: ImageView, inode: Head, type: number): void {
+function requireSize(image: ImageView, inode: RawInode, type: number): void {
   if (type === DIR && (inode.size === 0n || inode.size > BigInt(image.bytes.length)))
     throw new FormatError('inode-size', 'a directory is empty or larger than the image');
   if (type === LNK && (inode.size === 0n || inode.size > BigInt(MAX_TARGET)))
@@ -146,20 +144,19 @@ function requireInOneBlock(start: number, size: number): void {
 }
 
 /** An external file: a table of null addresses, as long as its size wants it. */
-function requireChunks(image: ImageView, inode: Head, type: number): Extent {
+function measureChunks(image: ImageView, inode: Measured, type: number): void {
   if (type !== REG) throw new FormatError('inode-format', 'only regular files are made of chunks');
-  if (inode.size === 0n || inode.size > MAX_EXTERNAL_SIZE)
-    throw new FormatError('external-size', 'an external file has 1 to 2^53 bytes');
-  if (inode.size > MAX_EXTERNAL_SIZE / 2n && !image.hugeFiles)
-    throw new FormatError('external-size', 'external files above 2^52 bytes are not taken');
-  const bits = chunkBitsOf(inode.size);
-  if (bits > MAX_CHUNK_BITS || (inode.locator & 0xffff) !== bits - 12)
+  const { size } = inode;
+  if (size === 0n || size > MAX_EXTERNAL_SIZE) throw new FormatError('external-size', 'an external file has 1 to 2^53 bytes');
+  const huge = size > MAX_EXTERNAL_SIZE / 2n;
+  if (huge && !image.hugeFiles) throw new FormatError('external-size', 'external files above 2^52 bytes are not taken');
+  const bits = chunkBitsOf(size);
+  if ((inode.locator & 0xffff) !== bits - 12)
     throw new FormatError('chunk-format', 'the chunk size does not follow from the file size');
-  const tailSize = 4 * chunkCountOf(inode.size, bits);
-  if (isNullTable(image.bytes, inode.tailStart, tailSize)) return { tailSize, blocks: 0 };
-  if (!image.hugeFiles || inode.size <= MAX_EXTERNAL_SIZE / 2n)
-    throw new FormatError('chunk-table', 'a chunk address is not null, or the table crosses a block');
-  return { tailSize: 0, blocks: 1 };
+  const tableSize = 4 * chunkCountOf(size, bits);
+  if (isNullTable(image.bytes, inode.tailStart, tableSize)) inode.tailSize = tableSize;
+  else if (huge) inode.blocks = 1;
+  else throw new FormatError('chunk-table', 'a chunk address is not null, or the table crosses a block');
 }
 
 /** True if a table of null addresses lies there, in one block. */
