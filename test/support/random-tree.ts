@@ -22,7 +22,9 @@ const bytes = (minLength: number, maxLength: number): fc.Arbitrary<ByteString> =
     .uint8Array({ minLength, maxLength })
     .map((array) => toByteString(array.map((byte) => (byte === 0 || byte === 0x2f ? 0x2e : byte))));
 const text = (minLength: number, maxLength: number): fc.Arbitrary<ByteString> =>
-  fc.string({ unit: fc.constantFrom(...'abc-=.\\\n x\xff'), minLength, maxLength }).map(byteString);
+  fc
+    .string({ unit: fc.constantFrom('a', 'b', 'c', '-', '=', '.', '\\', '\n', ' ', 'x', '\xff'), minLength, maxLength })
+    .map(byteString);
 
 const name = fc
   .oneof(
@@ -121,34 +123,36 @@ function build(rootRecipe: Recipe, entries: readonly Recipe[]): Node {
 }
 
 function nodeOf(from: Recipe): Node {
-  const common = {
-    nlink: from.owner[0],
-    uid: from.owner[1],
-    gid: from.owner[2],
-    mtime: from.time[0],
-    mtimeNsec: from.time[1],
-    xattrs: new Map(from.xattrs.filter(([text]) => !text.includes('overlay.whiteout'))),
-  };
-  const mode = (type: number): number => (type << 12) | from.permissions;
+  const [nlink, uid, gid] = from.owner;
+  const [mtime, mtimeNsec] = from.time;
+  const xattrs = new Map(from.xattrs.filter(([text]) => !text.includes('overlay.whiteout')));
+  const { type, ...own } = typeAndData(from);
+  return makeNode({ mode: (type << 12) | from.permissions, nlink, uid, gid, mtime, mtimeNsec, xattrs, ...own });
+}
+
+function typeAndData(from: Recipe): Partial<Node> & { type: number } {
   switch (from.kind) {
     case 'dir':
-      return makeNode({ ...common, mode: mode(DIR) });
+      return { type: DIR };
     case 'inline':
-      return makeNode({ ...common, mode: mode(REG), content: from.data });
+      return { type: REG, content: from.data };
     case 'external':
-      return makeNode({ ...common, mode: mode(REG), size: from.size, ...objectOf(from) });
+      return { type: REG, size: from.size, ...objectOf(from) };
     case 'symlink':
-      return makeNode({ ...common, mode: mode(LNK), target: from.data.slice(0, 4095) as ByteString });
+      return { type: LNK, target: from.data.slice(0, 4095) as ByteString };
     case 'device':
-      return makeNode({ ...common, mode: mode(from.permissions % 2 === 0 ? CHR : BLK), rdev: from.owner[3] || 1 });
+      return { type: from.permissions % 2 === 0 ? CHR : BLK, rdev: from.owner[3] || 1 };
     case 'whiteout':
-      return makeNode({ ...common, mode: mode(CHR) });
+      return { type: CHR };
     case 'fifo':
-      return makeNode({ ...common, mode: mode(FIFO) });
+      return { type: FIFO };
     case 'socket':
-      return makeNode({ ...common, mode: mode(SOCK) });
+      return { type: SOCK };
+    case 'empty':
+    case 'link':
+      return { type: REG };
     default:
-      return makeNode({ ...common, mode: mode(REG) });
+      throw new Error('there is no such kind');
   }
 }
 

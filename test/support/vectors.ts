@@ -1,13 +1,11 @@
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
 import type { VersionRange } from '../../core/image/version.js';
+import { SHARED } from './machine.js';
 
-const checkout = fileURLToPath(new URL('../../../', import.meta.url));
-const shared = process.env['CFS_SHARED'] ?? join(checkout, '../shared');
-const folder = join(shared, 'vectors');
-export const sampleFolder = join(shared, 'sample');
+const folder = join(SHARED, 'vectors');
+export const sampleFolder = join(SHARED, 'sample');
 
 /** False if the reference files are there, else the reason for skipping. */
 export const noVectors = existsSync(join(folder, 'expected.tsv'))
