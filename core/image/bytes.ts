@@ -40,11 +40,6 @@ export function toBytes(value: ByteString): Uint8Array {
   return bytes;
 }
 
-/** Order of bytes as unsigned numbers, a proper prefix first. */
-export function compareBytes(a: ByteString, b: ByteString): number {
-  return a < b ? -1 : a > b ? 1 : 0;
-}
-
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
 
 /** Lower-case hex digits, two per byte. */

@@ -3,7 +3,7 @@ import { unescapeField } from './dump-escape.js';
 import { CONTENT, DIGEST, type DumpFields, GID, MTIME, NLINK, PAYLOAD, RDEV, SIZE, UID, isDash } from './dump-fields.js';
 import { parseDecimal, parseTime, parseU32 } from './dump-number.js';
 import { type DumpSource, dumpError } from './dump-source.js';
-import { parseDumpXattrs } from './dump-xattrs.js';
+import { type XattrCache, parseDumpXattrs } from './dump-xattrs.js';
 import {
   BLK,
   CHR,
@@ -24,6 +24,7 @@ const MAX_U64 = 2n ** 64n - 1n;
 export interface DumpLine {
   readonly source: DumpSource;
   readonly fields: DumpFields;
+  readonly cache: XattrCache;
   /** Also refuse what only a sloppy writer produces. */
   readonly strict: boolean;
 }
@@ -58,7 +59,7 @@ export function parseNode(line: DumpLine, mode: number): Node {
     content,
     payload: external ? payload : undefined,
     digest,
-    xattrs: parseDumpXattrs(source, fields.rest),
+    xattrs: parseDumpXattrs(source, fields.rest, line.cache),
     children: type === DIR ? new Map<ByteString, Entry>() : undefined,
   };
 }

@@ -25,6 +25,7 @@ export function parseDump(bytes: Uint8Array, options: DumpOptions = {}): Node {
   const line: DumpLine = {
     source: { bytes, line: 0, lineStart: 0, lineEnd: -1 },
     fields: newDumpFields(),
+    cache: new Map(),
     strict: options.strict ?? false,
   };
   let nul = bytes.indexOf(0);

@@ -1,4 +1,4 @@
-import type { ByteString } from './bytes.js';
+import { type ByteString, toByteString } from './bytes.js';
 import { unescapeField } from './dump-escape.js';
 import { type DumpSource, dumpError } from './dump-source.js';
 import { MAX_XATTR_KEY, MAX_XATTR_VALUE, MAX_XATTRS_SIZE, NO_XATTRS } from './tree.js';
@@ -6,9 +6,27 @@ import { MAX_XATTR_KEY, MAX_XATTR_VALUE, MAX_XATTRS_SIZE, NO_XATTRS } from './tr
 const SPACE = 0x20;
 const EQUALS = 0x3d;
 
+/** Most files of a tree have one of a few security labels: equal xattrs are parsed and kept once. */
+export type XattrCache = Map<ByteString, ReadonlyMap<ByteString, ByteString>>;
+
+/** Longer texts are not worth the comparison, and the cache must not grow with the dump. */
+const MAX_CACHED_TEXT = 512;
+const MAX_CACHED = 1024;
+
 /** Reads the KEY=VALUE items from `start` to the end of the current line. A repeated key replaces the earlier value. */
-export function parseDumpXattrs(source: DumpSource, start: number): ReadonlyMap<ByteString, ByteString> {
+export function parseDumpXattrs(source: DumpSource, start: number, cache: XattrCache): ReadonlyMap<ByteString, ByteString> {
   if (start >= source.lineEnd) return NO_XATTRS;
+  if (source.lineEnd - start > MAX_CACHED_TEXT) return parseItems(source, start);
+  const text = toByteString(source.bytes, start, source.lineEnd);
+  let xattrs = cache.get(text);
+  if (xattrs === undefined) {
+    xattrs = parseItems(source, start);
+    if (cache.size < MAX_CACHED) cache.set(text, xattrs);
+  }
+  return xattrs;
+}
+
+function parseItems(source: DumpSource, start: number): ReadonlyMap<ByteString, ByteString> {
   const xattrs = new Map<ByteString, ByteString>();
   let size = 12;
   for (let at = start; at < source.lineEnd;) {

@@ -13,8 +13,8 @@ export const TYPES: ReadonlySet<number> = new Set([FIFO, CHR, DIR, BLK, REG, LNK
 
 export const MAX_NAME = 255; // linux/limits.h NAME_MAX
 export const MAX_TARGET = 4095; // linux/limits.h PATH_MAX without its NUL
-/** Also of a payload, which is a path below an object store. */
-export const MAX_PAYLOAD = MAX_TARGET;
+/** A payload is a path below an object store. */
+export const MAX_PAYLOAD = 4095;
 /** Bytes a file may carry inside the image (lcfs-writer.h LCFS_INLINE_CONTENT_MAX). */
 export const MAX_CONTENT = 5000;
 export const MAX_XATTR_KEY = 255; // linux/limits.h XATTR_NAME_MAX

@@ -23,7 +23,8 @@ before(() => {
 });
 after(() => directory !== '' && rmSync(directory, { recursive: true }));
 
-const SCRIPT = 'mount -t erofs -o ro,loop "$0/image" "$0/mnt" && exec "$1" "$2" "$0/mnt"';
+// noacl: random ACLs are not well formed, and the kernel then refuses to open the file.
+const SCRIPT = 'mount -t erofs -o ro,loop,noacl "$0/image" "$0/mnt" && exec "$1" "$2" "$0/mnt"';
 
 function listByKernel(image: Uint8Array): ReadonlyMap<string, Listed> {
   writeFileSync(join(directory, 'image'), image);
@@ -51,9 +52,15 @@ function assertShown(root: Node, shown: ReadonlyMap<string, Listed>): void {
   assert.equal(shown.size, names);
 }
 
-/** The id -1 is none; the kernel shows it as the overflow id. */
-function shownId(id: number): number {
-  return id === 0xffffffff ? 65534 : id;
+/** The id -1 is none: the kernel keeps even root out of what belongs to nobody. */
+function giveOwners(root: Node): Node {
+  const queue = [root];
+  for (const node of queue) {
+    node.uid = Math.min(node.uid, 0xfffffffe);
+    node.gid = Math.min(node.gid, 0xfffffffe);
+    for (const entry of node.children?.values() ?? []) if (!isLink(entry)) queue.push(entry);
+  }
+  return root;
 }
 
 function assertSame(path: string, entry: Entry, shown: Listed | undefined): void {
@@ -61,7 +68,7 @@ function assertSame(path: string, entry: Entry, shown: Listed | undefined): void
   const type = typeOf(node);
   assert.ok(shown !== undefined, path);
   assert.equal(shown.mode, isWhiteout(node) ? (REG << 12) | (node.mode & 0xfff) : node.mode, path);
-  assert.deepEqual([shown.uid, shown.gid], [node.uid, node.gid].map(shownId), path);
+  assert.deepEqual([shown.uid, shown.gid], [node.uid, node.gid], path);
   if (type === DIR) return;
   assert.equal(shown.nlink, node.nlink, path);
   if (type === REG || type === LNK) assert.equal(shown.size, String(node.size), path);
@@ -79,7 +86,7 @@ for (const { name, bytes, kind } of fuzzSubjects()) {
 
 test('the kernel mounts and shows the images of random trees', () => {
   fc.assert(
-    fc.property(anyTree, (root) => assertShown(root, listByKernel(writeImage(root, 1)))),
-    { numRuns: Number(process.env['CFS_RUNS'] ?? 10) },
+    fc.property(anyTree.map(giveOwners), (root) => assertShown(root, listByKernel(writeImage(root, 1)))),
+    { includeErrorInReport: true, numRuns: Number(process.env['CFS_RUNS'] ?? 10) },
   );
 });
