@@ -6,7 +6,7 @@ declare const byteStringBrand: unique symbol;
  */
 export type ByteString = string & { readonly [byteStringBrand]: true };
 
-/** `apply` takes its arguments on the stack; this many are safe. */
+/** Arguments of a call go on the stack; this many are safe. */
 const PIECE = 8192;
 
 /** Copies bytes[from, to) into a byte string. */
@@ -17,8 +17,12 @@ export function toByteString(bytes: Uint8Array, from = 0, to = bytes.length): By
   return pieces.join('') as ByteString;
 }
 
+/** Of the ways to make a flat string of code units, the quickest for names and keys. */
 function piece(bytes: Uint8Array, from: number, to: number): string {
-  return String.fromCharCode.apply(null, bytes.subarray(from, to) as unknown as number[]);
+  const codes: number[] = [];
+  codes.length = to - from;
+  for (let at = from; at < to; at += 1) codes[at - from] = bytes[at] ?? 0;
+  return String.fromCharCode(...codes);
 }
 
 /** A byte string from text all of whose characters are in U+0000–U+00FF; throws RangeError on any other, which is a fault of the calling code. */
