@@ -11,7 +11,7 @@ PARK_FLAGS := -static -Os -Wall -Wextra -Werror
 SOURCES := $(shell git ls-files -co --exclude-standard -- '*.ts' '*.mts' 2>/dev/null || find core policy daemon client test bench -name '*.ts')
 UNIT_TESTS = $(patsubst %.ts,build/%.js,$(shell find core policy daemon client bench -name '*.test.ts'))
 
-.PHONY: build check test unit e2e attacks mutants soak demo bench install clean format deps-build deps-test vm-test
+.PHONY: build check test unit e2e attacks mutants fuzz soak demo bench install clean format deps-build deps-test vm-test
 
 build: dist/.built
 
@@ -54,6 +54,10 @@ test: deps-test check
 # Shows that each attack test fails when its defence is taken out: some ninety mutated daemons, five minutes.
 mutants: deps-test dist/.built
 	node --test build/test/attacks/without-defence.test.js
+
+# 200,000 damaged images and dumps; make check has a short tier of the same.
+fuzz: build/.compiled
+	node build/test/fuzz/image.js --count 200000 --seed $${SEED:-1}
 
 soak: deps-test dist/.built
 	node build/test/soak/soak.js
