@@ -30,7 +30,7 @@ export function statCallerFd(fd: Fd, argument: string): FileStatus {
     return statFd(fd);
   } catch (error) {
     if (!(error instanceof SyscallError)) throw error;
-    throw new RequestError('BadRequest', `${argument} cannot be looked at (${error.code})`, {
+    throw new RequestError('BadRequest', `${argument} cannot be looked at`, {
       hint: 'put it on a local file system',
       cause: error,
     });
