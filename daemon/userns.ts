@@ -26,11 +26,12 @@ let namespaceDevice: bigint | undefined;
 
 /** By its device, which is the kernel's word: an ioctl would be answered by whoever is behind the descriptor, a FUSE server perhaps. */
 function isNamespaceFile(fd: Fd): boolean {
+  const { device } = statCallerFd(fd, 'userns');
   if (namespaceDevice === undefined) {
     using own = openPath('/proc/self/ns/user', O_RDONLY);
     namespaceDevice = statFd(own).device;
   }
-  return statCallerFd(fd, 'userns').device === namespaceDevice;
+  return device === namespaceDevice;
 }
 
 /** Owner uids from the namespace itself outwards, without the initial namespace. */
