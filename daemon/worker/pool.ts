@@ -1,5 +1,6 @@
 // The daemon's side of the worker threads. A thread that hangs cannot be ended, so it is left to itself: its user gets
 // no further thread until it comes back, and everybody else gets another one.
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 
 import { SyscallError } from '../../core/kernel/error.js';
@@ -14,6 +15,8 @@ const MAX_ABANDONED = 32;
 const MAX_QUEUED_PER_USER = 64;
 /** A thread that nobody needed for so long ends, but one is always kept. Milliseconds. */
 const SPARE_LIFETIME = 30_000;
+/** How long the end waits for threads that are at work. Milliseconds. */
+const END_TIMEOUT = 2_000;
 /** How long a job may wait for a thread. Milliseconds. */
 const QUEUE_TIMEOUT = 30_000;
 
@@ -127,6 +130,7 @@ export async function startWorkers(script: string, discard: Discard, onBroken: (
     threads.add(thread);
     worker.on('message', (answer: Answer) => onAnswer(thread, answer));
     worker.on('error', (error) => {
+      thread.ready = false; // it is still there until it has exited, but takes no more orders
       onBroken(error);
       finish(thread)?.reject(error);
     });
@@ -192,11 +196,17 @@ export async function startWorkers(script: string, discard: Discard, onBroken: (
     }, QUEUE_TIMEOUT).unref();
   }
 
+  /** By its own hand: terminate() leaves open what it holds, and aborts the process if the thread is just loading native code. */
+  function endThread({ worker }: Thread): Promise<void> {
+    worker.postMessage('end' satisfies Order);
+    return new Promise((resolve) => worker.once('exit', () => resolve()));
+  }
+
   const sweeper = setInterval(() => {
     const idle = usable().filter((thread) => thread.ready && !thread.task && Date.now() - thread.idleSince > SPARE_LIFETIME);
     if (usable().length > 1 && idle[0]) {
       idle[0].ready = false;
-      idle[0].worker.postMessage('end' satisfies Order); // it closes what it holds, which terminate() would leave open
+      void endThread(idle[0]);
     }
   }, SPARE_LIFETIME / 3);
   sweeper.unref();
@@ -216,7 +226,7 @@ export async function startWorkers(script: string, discard: Discard, onBroken: (
       // Descriptors that were to be closed elsewhere are closed by the end of the process.
       for (const task of queue.splice(0).filter(({ job }) => job.kind !== 'close'))
         drop(task, new RequestError('Failed', 'the service is stopping'));
-      await Promise.all([...threads].filter((thread) => !thread.abandoned).map((thread) => thread.worker.terminate()));
+      await Promise.race([Promise.all(usable().map(endThread)), sleep(END_TIMEOUT)]);
     },
   };
 }
