@@ -34,7 +34,7 @@ dist/cfsmountd-park: core/kernel/park.c
 	@mkdir -p dist
 	$(CC) $(PARK_FLAGS) -o $@ $<
 
-dist/.built: build/.compiled dist/cfsmountd-park tools/bundle.mjs
+dist/.built: build/.compiled dist/cfsmountd-park tools/bundle.mjs tools/loader.cjs tools/write-code-cache.cjs
 	node tools/bundle.mjs
 	@touch $@
 

@@ -73,7 +73,7 @@ export async function buildMutant(directory: string, edits: readonly Edit[]): Pr
   mkdirSync(directory, { recursive: true });
   writeFileSync(join(directory, 'package.json'), '{ "type": "commonjs" }\n');
   symlinkSync(join(ROOT, 'node_modules'), join(directory, 'node_modules'));
-  cpSync(join(DIST, 'cfsctl'), join(directory, 'cfsctl'));
+  symlinkSync(join(DIST, 'cfsctl'), join(directory, 'cfsctl')); // it looks for its code where it really is
   cpSync(join(DIST, 'cfsmountd-park'), join(directory, 'cfsmountd-park'));
   const sources = [...new Set(edits.map(({ source }) => source))];
   const edited = sources.map((source): [string, string] => [
