@@ -51,8 +51,13 @@ int main(void)
 	long uid, gid;
 	char byte = 0;
 
-	/* Supplementary groups go first: inside the user namespace setgroups may be denied. */
-	if (prctl(PR_SET_DUMPABLE, 0) || setgroups(0, NULL) || setns(STAGING, CLONE_NEWNS) || setns(USERNS, CLONE_NEWUSER))
+	/*
+	 * Supplementary groups go first: inside the user namespace setgroups may be denied. A service has none, and need not
+	 * have the right to change them (CAP_SETGID) either.
+	 */
+	if (prctl(PR_SET_DUMPABLE, 0) || (getgroups(0, NULL) && setgroups(0, NULL)))
+		return STEP_JOIN;
+	if (setns(STAGING, CLONE_NEWNS) || setns(USERNS, CLONE_NEWUSER))
 		return STEP_JOIN;
 	uid = mapped_id(proc, "uid_map");
 	gid = mapped_id(proc, "gid_map");
