@@ -49,6 +49,9 @@ const fileSchema = z.strictObject({
 });
 type FileConfig = z.output<typeof fileSchema>;
 
+/** The keys of the configuration file. */
+export const CONFIG_KEYS: readonly string[] = Object.keys(fileSchema.shape);
+
 function parseConfigFile(file: string, text: string): FileConfig {
   let value: unknown;
   try {
@@ -60,8 +63,8 @@ function parseConfigFile(file: string, text: string): FileConfig {
   const parsed = fileSchema.safeParse(value);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0]!;
-  const known = Object.keys(fileSchema.shape).join(', ');
-  throw new ConfigError(`${file}: ${issue.path.join('.') || 'file'}: ${issue.message}; known keys are ${known}`);
+  const where = issue.path.join('.') || 'file';
+  throw new ConfigError(`${file}: ${where}: ${issue.message}; known keys are ${CONFIG_KEYS.join(', ')}`);
 }
 
 function readConfigFile(file: string, mustExist: boolean): FileConfig {
