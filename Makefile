@@ -3,15 +3,17 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 
 PREFIX ?= /usr/local
+SYSCONFDIR ?= /etc
 DESTDIR ?=
+NODE ?=
 CC ?= gcc
 BIN := node_modules/.bin
 PARK_FLAGS := -static -Os -Wall -Wextra -Werror
 
 SOURCES := $(shell git ls-files -co --exclude-standard -- '*.ts' '*.mts' 2>/dev/null || find core policy daemon client test bench -name '*.ts')
-UNIT_TESTS = $(patsubst %.ts,build/%.js,$(shell find core policy daemon client bench -name '*.test.ts'))
+UNIT_TESTS = $(patsubst %.ts,build/%.js,$(shell find core policy daemon client bench test/manual -name '*.test.ts'))
 
-.PHONY: build check test unit e2e attacks mutants fuzz soak demo bench install clean format deps-build deps-test vm-test
+.PHONY: build check test confined mutants fuzz soak demo bench install clean format deps-build deps-test vm-test
 
 build: dist/.built
 
@@ -51,6 +53,11 @@ test: deps-test check
 	@test "$$(id -u)" = 0 || { echo 'make test mounts file systems: run it as root (sudo make test)' >&2; exit 1; }
 	node --test --test-concurrency=1 $$(find build/test/kernel build/test/e2e build/test/attacks -name '*.test.js' ! -name 'without-defence*' | sort)
 
+# The same tests, with the daemon under what systemd/cfsmountd.service takes from it.
+confined: deps-test dist/.built
+	rm -rf build/confined && node build/test/support/confine-main.js build/confined
+	CFSMOUNTD_DIST=$(CURDIR)/build/confined node --test --test-concurrency=1 $$(find build/test/e2e build/test/attacks -name '*.test.js' ! -name 'without-defence*' ! -name 'confined*' | sort)
+
 # Shows that each attack test fails when its defence is taken out: some ninety mutated daemons, five minutes.
 mutants: deps-test dist/.built
 	node --test build/test/attacks/without-defence.test.js
@@ -72,17 +79,9 @@ bench: deps-test dist/.built
 format: node_modules/.installed
 	$(BIN)/oxfmt .
 
-LIB = $(DESTDIR)$(PREFIX)/lib/cfsmountd
+# Variables: DESTDIR, PREFIX, SYSCONFDIR, NODE (the interpreter to write into the programs).
 install: build
-	install -d $(LIB) $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/share/dbus-1/system.d
-	install -m 755 dist/cfsmountd dist/cfsctl dist/cfsmountd-park $(LIB)/
-	install -m 644 dist/cfsmountd-worker.cjs dist/package.json $(LIB)/
-	install -d $(LIB)/node_modules/koffi $(LIB)/node_modules/@koromix
-	cp -r node_modules/koffi/package.json node_modules/koffi/*.js node_modules/koffi/*.cjs node_modules/koffi/lib $(LIB)/node_modules/koffi/
-	cp -r node_modules/@koromix/koffi-linux-* $(LIB)/node_modules/@koromix/
-	ln -sf ../lib/cfsmountd/cfsctl $(DESTDIR)$(PREFIX)/bin/cfsctl
-	ln -sf ../lib/cfsmountd/cfsmountd $(DESTDIR)$(PREFIX)/sbin/cfsmountd
-	install -m 644 systemd/org.composefs.Mount1.conf $(DESTDIR)$(PREFIX)/share/dbus-1/system.d/
+	DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' SYSCONFDIR='$(SYSCONFDIR)' NODE='$(NODE)' tools/install-files
 
 vm-test:
 	@echo 'make vm-test: the suite on a stock distribution in a VM is not there yet (NEWS.md)' >&2; exit 1

@@ -2,8 +2,11 @@
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { chmodSync, copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { basename } from 'node:path';
 
 import { build } from 'esbuild';
+
+import { thirdPartyNotices } from './third-party.mjs';
 
 // `loaded`: dist/NAME is a loader, which runs dist/code/NAME.cjs with V8's code cache. The worker is too small to gain by one.
 const programs = [
@@ -12,8 +15,10 @@ const programs = [
   { in: 'client/cfsctl.ts', out: 'cfsctl', loaded: true },
 ];
 
+const inputs = [];
+
 async function bundle(entry) {
-  const { outputFiles } = await build({
+  const { outputFiles, metafile } = await build({
     entryPoints: [entry],
     write: false,
     bundle: true,
@@ -24,20 +29,23 @@ async function bundle(entry) {
     charset: 'ascii',
     // What is not compiled by Node's own loader has no import().
     supported: { 'dynamic-import': false },
-    legalComments: 'none',
+    legalComments: 'none', // thirdPartyNotices has them all
+    metafile: true,
     logLevel: 'warning',
   });
+  inputs.push(...Object.keys(metafile.inputs));
   return outputFiles[0].text;
 }
 
 const loader = readFileSync('tools/loader.cjs', 'utf8');
 
-function writeLoaded(name, text) {
+function writeLoaded(out, text) {
+  const name = basename(out, '.cjs');
   const code = text.replace(/^#!.*\n/, '');
   const build = createHash('sha256').update(code).digest('hex').slice(0, 16);
   writeFileSync(`dist/code/${name}.cjs`, code);
-  writeFileSync(`dist/${name}`, loader.replaceAll('@PROGRAM@', name).replaceAll('@BUILD@', build));
-  chmodSync(`dist/${name}`, 0o755);
+  writeFileSync(`dist/${out}`, loader.replaceAll('@PROGRAM@', name).replaceAll('@BUILD@', build));
+  if (out === name) chmodSync(`dist/${out}`, 0o755);
 }
 
 rmSync('dist/code', { recursive: true, force: true });
@@ -49,6 +57,7 @@ for (const { in: entry, out, loaded } of programs) {
   if (loaded) writeLoaded(out, text);
   else writeFileSync(`dist/${out}`, text);
 }
+writeFileSync('dist/third-party.txt', thirdPartyNotices(inputs));
 copyFileSync('tools/write-code-cache.cjs', 'dist/write-code-cache.cjs');
 const { status } = spawnSync(process.execPath, ['dist/write-code-cache.cjs'], { stdio: 'inherit' });
 if (status !== 0) throw new Error('the code cache could not be written');

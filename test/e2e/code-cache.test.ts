@@ -17,7 +17,7 @@ import { join } from 'node:path';
 import { after, beforeEach, test } from 'node:test';
 
 import { VERSION } from '../../core/wire/version.js';
-import { DIST, ROOT, run } from '../support/machine.js';
+import { ROOT, run } from '../support/machine.js';
 import { makeScratch } from '../support/scratch.js';
 
 const PROGRAMS = ['cfsctl', 'cfsmountd'] as const;
@@ -43,7 +43,7 @@ let programs: string;
 let count = 0;
 beforeEach(() => {
   programs = join(scratch.path, `programs-${++count}`);
-  cpSync(DIST, programs, { recursive: true });
+  cpSync(join(ROOT, 'dist'), programs, { recursive: true });
   symlinkSync(join(ROOT, 'node_modules'), join(programs, 'node_modules'));
 });
 
