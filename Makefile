@@ -13,7 +13,7 @@ PARK_FLAGS := -static -Os -Wall -Wextra -Werror
 SOURCES := $(shell git ls-files -co --exclude-standard -- '*.ts' '*.mts' 2>/dev/null || find core policy daemon client test bench -name '*.ts')
 UNIT_TESTS = $(patsubst %.ts,build/%.js,$(shell find core policy daemon client bench test/manual -name '*.test.ts'))
 
-.PHONY: build check test confined mutants fuzz soak demo bench install clean format deps-build deps-test vm-test
+.PHONY: build check test confined mutants fuzz soak demo bench install deb package-test clean format deps-build deps-test vm-test
 
 build: dist/.built
 
@@ -82,6 +82,17 @@ format: node_modules/.installed
 # Variables: DESTDIR, PREFIX, SYSCONFDIR, NODE (the interpreter to write into the programs).
 install: build
 	DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' SYSCONFDIR='$(SYSCONFDIR)' NODE='$(NODE)' tools/install-files
+
+# ARCHITECTURE: amd64 or arm64; by default this machine's.
+deb: build
+	@tools/install-deps deb
+	tools/make-deb $(ARCHITECTURE)
+
+# The package: its content, Debian's checker, and the service under systemd in a container (systemd-nspawn, no VM); as root.
+package-test: deps-test dist/.built
+	@tools/install-deps deb
+	@tools/install-deps package
+	node --test --test-concurrency=1 build/test/package/*.test.js
 
 vm-test:
 	@echo 'make vm-test: the suite on a stock distribution in a VM is not there yet (NEWS.md)' >&2; exit 1
