@@ -1,28 +1,14 @@
 // Live mounts, counted exactly: each mount has a superblock of its own, and the kernel says when it dies, wherever it was attached.
 import { readFileSync } from 'node:fs';
 
-import type { VerityDigest } from '../core/image/digest.js';
 import { isErrno } from '../core/kernel/error.js';
 import type { OwnedFd } from '../core/kernel/fd.js';
 import { procPath } from '../core/kernel/file.js';
-import { createInotify, IN_IGNORED, IN_Q_OVERFLOW, IN_UNMOUNT, readInotify, watchUnmount } from '../core/kernel/inotify.js';
+import { IN_IGNORED, IN_Q_OVERFLOW, IN_UNMOUNT, readInotify, watchUnmount } from '../core/kernel/inotify.js';
 import { watch } from '../core/kernel/poll.js';
 import { RequestError } from '../core/wire/errors.js';
-
-export interface LiveMount {
-  readonly id: bigint;
-  /** Host uid of the caller it was made for. */
-  readonly uid: number;
-  /** Host uid whose limit it counts against. */
-  readonly payer: number;
-  readonly digest: VerityDigest;
-  readonly rule: string;
-  /** Milliseconds since 1970. */
-  readonly since: number;
-  /** Inode number of the user namespace. */
-  readonly userns: bigint;
-  readonly type: 'composefs' | 'erofs';
-}
+import type { Ledger } from './ledger.js';
+import type { LiveMount } from './live-mount.js';
 
 /** Room for one more mount of a user: turned into a live mount, or given back when disposed. */
 export interface Reservation {
@@ -39,12 +25,12 @@ export interface Accounts {
   close(): void;
 }
 
-export function openAccounts(onChange: (event: 'mounted' | 'released', mount: LiveMount) => void): Accounts {
-  const inotify = createInotify();
-  const live = new Map<number, LiveMount>();
+/** Goes on where the ledger stands, which becomes the accounts'. */
+export function openAccounts(ledger: Ledger, onChange: (event: 'mounted' | 'released', mount: LiveMount) => void): Accounts {
+  const { inotify, table } = ledger;
+  const live = table.mounts();
   /** Mounts of each payer, live and in the making. */
   const held = new Map<number, number>();
-  let nextId = 1n;
 
   function addHeld(payer: number, difference: 1 | -1): void {
     const count = (held.get(payer) ?? 0) + difference;
@@ -55,12 +41,15 @@ export function openAccounts(onChange: (event: 'mounted' | 'released', mount: Li
   function release(watchNumber: number): void {
     const mount = live.get(watchNumber);
     if (!mount) return;
-    live.delete(watchNumber);
+    table.remove(watchNumber);
     addHeld(mount.payer, -1);
     onChange('released', mount);
   }
 
-  /** After a queue overflow: the kernel lists the watches that still stand, one `inotify wd:<hex>` line each. */
+  /**
+   * After a queue overflow, or when a process that is gone may have read events: the kernel lists the watches that still stand, one
+   * `inotify wd:<hex>` line each.
+   */
   function releaseUnlisted(): void {
     const listed = readFileSync(`/proc/self/fdinfo/${inotify.raw}`, 'utf8');
     const standing = new Set([...listed.matchAll(/^inotify wd:([0-9a-f]+) /gm)].map((match) => parseInt(match[1]!, 16)));
@@ -75,6 +64,8 @@ export function openAccounts(onChange: (event: 'mounted' | 'released', mount: Li
       }
     }
   }
+  for (const { payer } of live.values()) addHeld(payer, 1);
+  releaseUnlisted();
   const watcher = watch(inotify, drain);
 
   /** To watch a directory takes the right to read it, which not even root has over ids that the mount does not map. */
@@ -91,9 +82,9 @@ export function openAccounts(onChange: (event: 'mounted' | 'released', mount: Li
   }
 
   function confirm(payer: number, mount: OwnedFd, facts: Omit<LiveMount, 'id' | 'payer' | 'since'>): LiveMount {
-    const entry: LiveMount = { ...facts, payer, id: nextId, since: Date.now() };
-    live.set(watchOrExplain(mount), entry);
-    nextId += 1n;
+    const watchNumber = watchOrExplain(mount);
+    const entry: LiveMount = { ...facts, payer, id: table.nextId(), since: Date.now() };
+    table.put(watchNumber, entry);
     onChange('mounted', entry);
     return entry;
   }
@@ -124,7 +115,7 @@ export function openAccounts(onChange: (event: 'mounted' | 'released', mount: Li
     count: () => live.size,
     close() {
       watcher.stop();
-      inotify.close();
+      ledger.close();
     },
   };
 }

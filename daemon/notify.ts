@@ -1,11 +1,11 @@
 // The service manager's side: sd_notify(3) and sd_listen_fds(3).
-import { isOpenNumber, OwnedFd } from '../core/kernel/fd.js';
+import { type Fd, isOpenNumber, OwnedFd } from '../core/kernel/fd.js';
 import { sendDatagram } from '../core/kernel/socket.js';
 
-/** Tells the service manager, if there is one. */
-export function notify(state: string): void {
+/** Tells the service manager, if there is one; descriptors go with FDSTORE=1. */
+export function notify(state: string, fds: readonly Fd[] = []): void {
   const path = process.env['NOTIFY_SOCKET'];
-  if (path) sendDatagram(path.replace(/^@/, '\0'), Buffer.from(state), []);
+  if (path) sendDatagram(path.replace(/^@/, '\0'), Buffer.from(state), fds);
 }
 
 /** Sends WATCHDOG=1 twice in each interval the service manager asks for. */
@@ -20,8 +20,13 @@ export function startWatchdog(): NodeJS.Timeout | undefined {
 
 const FIRST_INHERITED = 3; // SD_LISTEN_FDS_START
 
-/** The sockets passed in by the service manager, by name; a socket without a name is called "unknown", as systemd does. */
-export function inheritedSockets(): { name: string; socket: OwnedFd }[] {
+export interface Inherited {
+  readonly name: string;
+  readonly fd: OwnedFd;
+}
+
+/** The descriptors passed in by the service manager, by name; one without a name is called "unknown", as systemd does. */
+export function inheritedFds(): Inherited[] {
   const { LISTEN_PID: pid, LISTEN_FDS: count, LISTEN_FDNAMES: names } = process.env;
   for (const name of ['LISTEN_PID', 'LISTEN_FDS', 'LISTEN_FDNAMES']) delete process.env[name];
   if (pid !== String(process.pid) || !/^[0-9]{1,3}$/.test(count ?? '')) return [];
@@ -30,6 +35,6 @@ export function inheritedSockets(): { name: string; socket: OwnedFd }[] {
     .filter(isOpenNumber)
     .map((fd, i) => {
       using inherited = OwnedFd.adopt(fd); // not close-on-exec, as the duplicate is
-      return { name: labels[i] || 'unknown', socket: inherited.duplicate() };
+      return { name: labels[i] || 'unknown', fd: inherited.duplicate() };
     });
 }

@@ -14,7 +14,8 @@ import { keepSuperblocks } from './kept-superblocks.js';
 import { listenOn } from './listen.js';
 import type { Log } from './log.js';
 import { createMeasurer } from './measure.js';
-import { inheritedSockets, notify, startWatchdog } from './notify.js';
+import { isOfLedger, openLedger } from './ledger.js';
+import { inheritedFds, notify, startWatchdog } from './notify.js';
 import { createParking } from './parking.js';
 import { openPolicy } from './policy-holder.js';
 import type { Service } from './service.js';
@@ -75,7 +76,8 @@ export async function start(config: Config, programDirectory: string, log: Log):
     repositories: config.repositories,
     defaultRepositories: DEFAULT_REPOSITORIES,
   });
-  const sockets = inheritedSockets();
+  const inherited = inheritedFds();
+  const sockets = inherited.filter((one) => !isOfLedger(one));
   const workers = await startWorkers(join(programDirectory, 'cfsmountd-worker.cjs'), discard, (error) =>
     log.error({ err: error }, 'a worker thread died'),
   );
@@ -84,7 +86,10 @@ export async function start(config: Config, programDirectory: string, log: Log):
   const parking = createParking(workers, join(programDirectory, 'cfsmountd-park'));
   const measurer = createMeasurer(workers, copies);
   const kept = keepSuperblocks();
-  const accounts = openAccounts((event, mount) => {
+  const ledger = openLedger(inherited.filter(isOfLedger), (reason) => {
+    log.warn({ reason }, 'mounts handed out before this start are not known any more, and count against no limit');
+  });
+  const accounts = openAccounts(ledger, (event, mount) => {
     log.debug({ mount: mount.id.toString(), uid: mount.uid, digest: mount.digest }, event);
   });
   const features = probeFeatures(copies);
@@ -105,7 +110,7 @@ export async function start(config: Config, programDirectory: string, log: Log):
     },
   };
   const dispatch = createDispatcher(service);
-  const listeners = sockets.length > 0 ? sockets.map(({ socket }) => socket) : [listenOn(config.socket)];
+  const listeners = sockets.length > 0 ? sockets.map(({ fd }) => fd) : [listenOn(config.socket)];
   const servers: (DirectServer | BusServer)[] = listeners.map((listener) => serveDirect(listener, dispatch, callerFds, log));
   const bus = busPath(config.bus);
   let stopping = false;
@@ -119,7 +124,10 @@ export async function start(config: Config, programDirectory: string, log: Log):
   }
   const watchdog = startWatchdog();
   notify('READY=1');
-  log.info({ socket: config.socket, inherited: sockets.length, bus: bus ?? 'none', features: [...features] }, 'ready');
+  log.info(
+    { socket: config.socket, inherited: sockets.length, mounts: accounts.count(), bus: bus ?? 'none', features: [...features] },
+    'ready',
+  );
 
   return {
     reload() {

@@ -1,3 +1,4 @@
+import { isErrno } from './error.js';
 import { type Fd, OwnedFd } from './fd.js';
 import { AT_FDCWD, bind, bindSyscall } from './libc.js';
 
@@ -36,6 +37,7 @@ const RESOLVE_BENEATH = 0x08;
 const AT_SYMLINK_FOLLOW = 0x400;
 const AT_REMOVEDIR = 0x200;
 const MFD_CLOEXEC = 1;
+const MFD_NOEXEC_SEAL = 8; // Linux 6.3; where vm.memfd_noexec is 2, no other kind can be made
 
 function openat2(directory: number, path: string, flags: number, mode: number, resolve: number): OwnedFd {
   const how = Buffer.alloc(24); // struct open_how
@@ -116,9 +118,14 @@ export function unlinkAt(directory: Fd, name: string): void {
   unlinkatCall(directory.raw, name, 0);
 }
 
-/** Anonymous memory as a file, close-on-exec. */
+/** Anonymous memory as a file, close-on-exec, not to be executed. */
 export function createMemfd(name: string): OwnedFd {
-  return OwnedFd.adopt(memfdCreateCall(name, MFD_CLOEXEC));
+  try {
+    return OwnedFd.adopt(memfdCreateCall(name, MFD_CLOEXEC | MFD_NOEXEC_SEAL));
+  } catch (error) {
+    if (!isErrno(error, 'EINVAL')) throw error;
+    return OwnedFd.adopt(memfdCreateCall(name, MFD_CLOEXEC));
+  }
 }
 
 /** Sets the length in bytes. */

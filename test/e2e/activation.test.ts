@@ -135,7 +135,8 @@ test('no sign of life is sent where none was asked of this process', async () =>
   const daemon = await startReady({ NOTIFY_SOCKET: path, WATCHDOG_USEC: '20000', WATCHDOG_PID: '1' });
   await new Promise((resolve) => setTimeout(resolve, 200));
   assert.equal(await daemon.ended('SIGTERM'), 0);
-  assert.deepEqual(socket.take(), ['READY=1', 'STOPPING=1']);
+  const stored = ['mounts-inotify', 'mounts-table'].map((name) => `FDSTORE=1\nFDNAME=${name}\nFDPOLL=0`);
+  assert.deepEqual(socket.take(), [...stored, 'READY=1', 'STOPPING=1']);
   socket.close();
 });
 

@@ -125,7 +125,7 @@ test('the installed daemon and the installed client work, from their links', asy
 });
 
 /** What systemd before 253, 254 and a libseccomp older than a system call say of the unit. */
-const TOO_NEW = /notify-reload|'RestartSteps'|'RestartMaxDelaySec'|statmount|listmount/;
+const TOO_NEW = /notify-reload|'RestartSteps'|'RestartMaxDelaySec'|'FileDescriptorStorePreserve'|statmount|listmount/;
 
 function complaintsOf(...words: string[]): string[] {
   const env = { ...process.env, MANPATH: join(prefix, 'share/man'), XDG_RUNTIME_DIR: scratch.path };

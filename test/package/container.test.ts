@@ -203,21 +203,25 @@ async function withLiveMount(step: () => Promise<void>): Promise<void> {
   assert.equal(container.output('cat', '/tmp/holder/read'), 'hello\n');
 }
 
-test('restarted, killed, upgraded: mounts go on, and the next call is answered', async () => {
+test('restarted, killed, upgraded: mounts go on and are counted, and the next call is answered', async () => {
   await withLiveMount(async () => {
+    const counted = (): string => container.output('cfsctl', '--json', 'mounts');
+    const before = counted();
+    assert.equal(JSON.parse(before).length, 1);
     container.output('systemctl', 'restart', 'cfsmountd');
-    assert.equal(container.do('cfsctl', 'status').status, 0);
+    assert.equal(counted(), before);
     const pid = show('cfsmountd.service', 'MainPID');
     container.output('systemctl', 'kill', '--signal=KILL', 'cfsmountd');
     await eventually('another process is there', () => !['0', pid].includes(show('cfsmountd.service', 'MainPID')));
     await becomes('cfsmountd.service', 'active');
-    assert.equal(container.do('cfsctl', 'status').status, 0);
-    const before = show('cfsmountd.service', 'MainPID');
+    assert.equal(counted(), before);
+    const old = show('cfsmountd.service', 'MainPID');
     installPackage();
     await becomes('cfsmountd.service', 'active');
-    assert.notEqual(show('cfsmountd.service', 'MainPID'), before, 'the new version runs');
-    assert.equal(container.do('cfsctl', 'status').status, 0);
+    assert.notEqual(show('cfsmountd.service', 'MainPID'), old, 'the new version runs');
+    assert.equal(counted(), before);
   });
+  await eventually('it is gone, and counted no more', () => container.output('cfsctl', '--json', 'mounts') === '[]\n');
 });
 
 test('a broken policy: it tries again and again, the socket stays open, and the mended policy brings it back', async () => {
