@@ -1,4 +1,6 @@
 // confine-main DIRECTORY: makes the confined programs there, for `make confined`.
+import { resolve } from 'node:path';
+
 import { confinePrograms } from './confine.js';
 
-confinePrograms(process.argv[2]!);
+confinePrograms(resolve(process.argv[2]!));
