@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { after, afterEach, before, test } from 'node:test';
 
 import { type Actor, startActor } from '../support/actor.js';
+import { settleDown } from '../support/at-rest.js';
 import { type Daemon, openFds, startDaemon } from '../support/daemon.js';
 import { makeErofs, policyText } from '../support/images.js';
 import type { Kit } from '../support/kit.js';
@@ -27,6 +28,7 @@ before(async () => {
   daemon = await startDaemon({ policy: policyText({ digests: [digest] }) });
   victim = await startActor({ uid: 4770 });
   await victim.do(mountOnce, { address: daemon.address, image });
+  await settleDown(daemon.pid); // the end of that connection is seen a little later
   sockets = countSockets();
 });
 afterEach(async () => {

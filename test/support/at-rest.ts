@@ -10,7 +10,11 @@ const QUIET = 200;
 function countSwitches(pid: number): string {
   const tasks = readdirSync(`/proc/${pid}/task`).map((task) => {
     try {
-      return readFileSync(`/proc/${pid}/task/${task}/status`, 'latin1').match(/ctxt_switches:\t\d+/g)?.join() ?? '';
+      return (
+        readFileSync(`/proc/${pid}/task/${task}/status`, 'latin1')
+          .match(/ctxt_switches:\t\d+/g)
+          ?.join() ?? ''
+      );
     } catch {
       return ''; // it has ended
     }
