@@ -82,17 +82,30 @@ static int takes_fd(int pid)
 	return taken;
 }
 
-static void inspect(int pid)
+static int is_stopped(int pid)
+{
+	char path[64], text[512];
+
+	snprintf(path, sizeof path, "/proc/%d/stat", pid);
+	return read_file(path, text, sizeof text) == 0 && (strstr(text, ") T ") || strstr(text, ") t "));
+}
+
+/* One that has been ended meanwhile tells nothing: memory that is no more may be opened by anybody. */
+static void inspect(int pid, int must_be_stopped)
 {
 	char buffer[16];
 	struct iovec local = { buffer, sizeof buffer }, remote = { (void *)0x400000, sizeof buffer };
 	int traced = ptrace(PTRACE_SEIZE, pid, 0, 0) == 0;
+	char text[512];
 
-	printf("{\"pid\":%d,\"traced\":%d,\"memory\":%d,\"mem\":%d,\"maps\":%d,\"fds\":%d,\"fd\":%d,\"environ\":%d,\"namespace\":%d,"
-	       "\"root\":%d,\"cwd\":%d}\n",
-	       pid, traced, process_vm_readv(pid, &local, 1, &remote, 1, 0) >= 0, opens(pid, "mem", O_RDWR), opens(pid, "maps", O_RDONLY),
-	       lists(pid, "fd"), takes_fd(pid), opens(pid, "environ", O_RDONLY), opens(pid, "ns/mnt", O_RDONLY), lists(pid, "root"),
-	       lists(pid, "cwd"));
+	snprintf(text, sizeof text,
+		 "{\"pid\":%d,\"traced\":%d,\"memory\":%d,\"mem\":%d,\"maps\":%d,\"fds\":%d,\"fd\":%d,\"environ\":%d,\"namespace\":%d,"
+		 "\"root\":%d,\"cwd\":%d}",
+		 pid, traced, process_vm_readv(pid, &local, 1, &remote, 1, 0) >= 0, opens(pid, "mem", O_RDWR), opens(pid, "maps", O_RDONLY),
+		 lists(pid, "fd"), takes_fd(pid), opens(pid, "environ", O_RDONLY), opens(pid, "ns/mnt", O_RDONLY), lists(pid, "root"),
+		 lists(pid, "cwd"));
+	if (!must_be_stopped || is_stopped(pid))
+		puts(text);
 	fflush(stdout);
 }
 
@@ -102,7 +115,7 @@ int main(int argc, char **argv)
 	int caught = 0;
 
 	if (argc > 2) {
-		inspect(atoi(argv[2]));
+		inspect(atoi(argv[2]), 0);
 		return 0;
 	}
 	puts("ready");
@@ -115,7 +128,7 @@ int main(int argc, char **argv)
 				continue;
 			caught = pid;
 			if (argc > 1 && strcmp(argv[1], "inspect") == 0) {
-				inspect(pid);
+				inspect(pid, 1);
 				kill(pid, SIGCONT);
 			} else
 				printf("{\"pid\":%d}\n", pid);
