@@ -24,7 +24,7 @@ const echo: CallHandler = (message, fds) => {
 };
 
 /** Closes at once: whether closing hangs is not what is tested here. */
-const callerFds: CallerFds = { closerFor: () => closeNumber, isStuck: () => false };
+const callerFds: CallerFds = { closerFor: () => closeNumber, connectionCloserFor: () => closeNumber, isStuck: () => false };
 
 let directory: string;
 let server: DirectServer;

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 
 import { type Actor, startActor } from '../support/actor.js';
+import { settleDown } from '../support/at-rest.js';
 import { type Daemon, startDaemon } from '../support/daemon.js';
 import { makeErofs, policyText } from '../support/images.js';
 import type { Kit } from '../support/kit.js';
@@ -41,6 +42,7 @@ before(async () => {
   victim = await startActor({ uid: 4750 });
   attacker = await startActor({ uid: 4751 });
   await serveVictim();
+  await settleDown(daemon.pid); // the end of that connection is seen a little later
   baseline = heldState(daemon.pid).fds;
 });
 after(async () => {

@@ -181,7 +181,7 @@ export const DEFENCES_2: readonly Defence[] = [
   },
   {
     row: 24,
-    file: '23-helper-stopped',
+    file: '24-helper-traced',
     pattern: 'as it stands in the namespace',
     defence: 'the helper takes ids of the namespace',
     edits: [
@@ -194,7 +194,14 @@ export const DEFENCES_2: readonly Defence[] = [
   },
   {
     row: 24,
-    file: '23-helper-stopped',
+    file: '24-helper-traced',
+    pattern: 'as it stands in the namespace',
+    defence: 'the helper gives up its groups',
+    edits: [{ source: 'core/kernel/park.c', find: ' || setgroups(0, NULL)', replace: '' }],
+  },
+  {
+    row: 24,
+    file: '24-helper-traced',
     pattern: 'as it stands in the namespace',
     defence: 'the memory of the helper is not its new owner’s: it is never dumpable there',
     edits: [
@@ -202,20 +209,71 @@ export const DEFENCES_2: readonly Defence[] = [
     ],
   },
   {
+    row: 24,
+    file: '24-helper-traced',
+    pattern: 'stopped after each of its steps',
+    defence: 'the helper is not dumpable even for a moment',
+    edits: [
+      {
+        source: 'core/kernel/park.c',
+        find: '\tuid = mapped_id(proc, "uid_map");\n',
+        replace: '\tprctl(PR_SET_DUMPABLE, 1);\n\tuid = mapped_id(proc, "uid_map");\n\tprctl(PR_SET_DUMPABLE, 0);\n',
+      },
+    ],
+  },
+  {
+    row: 24,
+    file: '24-helper-traced',
+    pattern: 'stopped after each of its steps',
+    defence: 'the helper takes ids of the namespace before its mount namespace stands',
+    edits: [
+      {
+        source: 'core/kernel/park.c',
+        find: ' || setresgid(gid, gid, gid) || setresuid(uid, uid, uid))',
+        replace: ')',
+      },
+      {
+        source: 'core/kernel/park.c',
+        find: 'if (unshare(CLONE_NEWNS))',
+        replace: 'if (unshare(CLONE_NEWNS) || setresgid(gid, gid, gid) || setresuid(uid, uid, uid))',
+      },
+    ],
+  },
+  {
     row: 25,
-    file: '23-helper-stopped',
-    pattern: 'as it stands in the namespace',
+    file: '25-descriptor-leak',
+    pattern: 'its two pipes alone',
     defence: 'the helper closes whatever it was given',
     edits: [{ source: 'core/kernel/park.c', find: 'if (close_range(2, ~0U, 0))', replace: 'if (0)' }],
   },
   {
     row: 25,
-    file: '23-helper-stopped',
-    pattern: 'close-on-exec',
+    file: '25-descriptor-leak',
+    pattern: 'that the daemon holds',
     defence: 'descriptors are made close-on-exec',
     edits: [
       { source: 'core/kernel/inotify.ts', find: 'inotifyInit1(IN_CLOEXEC | IN_NONBLOCK)', replace: 'inotifyInit1(IN_NONBLOCK)' },
     ],
+  },
+  {
+    row: 25,
+    file: '25-descriptor-leak',
+    pattern: 'only later',
+    defence: 'a clone of a mount is made close-on-exec, however soon it is closed',
+    edits: [
+      {
+        source: 'core/kernel/mount.ts',
+        find: 'OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (path',
+        replace: 'OPEN_TREE_CLONE | (path',
+      },
+    ],
+  },
+  {
+    row: 25,
+    file: '25-descriptor-leak',
+    pattern: 'gets its four descriptors',
+    defence: 'what callers send is close-on-exec',
+    edits: [{ source: 'core/kernel/socket.ts', find: 'MSG_DONTWAIT | MSG_CMSG_CLOEXEC', replace: 'MSG_DONTWAIT' }],
   },
   {
     row: 26,
