@@ -48,6 +48,18 @@ export function readTreeFacts(bytes: Uint8Array, options: ReadOptions = {}): Tre
   return { ...facts, entries: names };
 }
 
+/** Shows each object that files of an image need once, while the image is read. Throws FormatError, also after some were shown. */
+export function visitObjects(bytes: Uint8Array, show: (object: NeededObject) => void, options: ReadOptions = {}): void {
+  const known = new Set<string>();
+  const showNew = (node: Node): void => {
+    const key = keyOf(node);
+    if (known.has(key)) return;
+    known.add(key);
+    show(objectOf(node));
+  };
+  visitImage(bytes, (node) => void (isExternal(node) && showNew(node)), options);
+}
+
 /** The facts that follow from a tree alone. */
 export function factsOf(root: Node): Omit<ImageFacts, 'version' | 'canonical'> {
   const facts = noFacts();
@@ -57,7 +69,7 @@ export function factsOf(root: Node): Omit<ImageFacts, 'version' | 'canonical'> {
   for (let index = 0; index < queue.length; index += 1) {
     const node = queue[index] as Node;
     countNode(facts, node);
-    if (isExternal(node)) addObject(objects, node);
+    if (isExternal(node) && !objects.has(keyOf(node))) objects.set(keyOf(node), objectOf(node));
     for (const entry of node.children?.values() ?? []) {
       facts.entries += 1;
       if (!isLink(entry)) queue.push(entry);
@@ -91,11 +103,13 @@ function isPlainName(name: string): boolean {
   return name !== '' && name !== '.' && name !== '..' && name.length <= MAX_NAME;
 }
 
-function addObject(objects: Map<string, NeededObject>, node: Node): void {
-  const key = `${node.digest ?? ''} ${node.size} ${node.payload ?? ''}`;
-  if (objects.has(key)) return;
-  const digest = node.digest === undefined ? undefined : verityDigestFromBytes(algorithmOf(node.digest), toBytes(node.digest));
-  objects.set(key, { digest, path: node.payload, size: node.size });
+function keyOf(node: Node): string {
+  return `${node.digest ?? ''} ${node.size} ${node.payload ?? ''}`;
+}
+
+function objectOf({ digest, payload, size }: Node): NeededObject {
+  const pinned = digest === undefined ? undefined : verityDigestFromBytes(algorithmOf(digest), toBytes(digest));
+  return { digest: pinned, path: payload, size };
 }
 
 function algorithmOf(digest: ByteString): VerityAlgorithm {
