@@ -1,5 +1,6 @@
 // The daemon's side of the worker threads. A thread that hangs cannot be ended, so it is left to itself: its user gets
 // no further thread until it comes back, and everybody else gets another one.
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 
 import { SyscallError } from '../../core/kernel/error.js';
@@ -19,6 +20,8 @@ const SPARE_LIFETIME = 30_000;
  * thread that needs more dies, and nothing else does.
  */
 const MAX_HEAP = 1024;
+/** How long the end waits for threads that are at work. Milliseconds. */
+const END_TIMEOUT = 2_000;
 /** How long a job may wait for a thread. Milliseconds. */
 const QUEUE_TIMEOUT = 30_000;
 
@@ -138,15 +141,9 @@ export async function startWorkers(script: string, discard: Discard, onBroken: (
     else if ('done' in answer) {
       const task = finish(thread);
       thread.abandoned = false;
-      if (task && isLarge(task.job)) end(thread); // its heap would stay as large as it became
+      if (task && isLarge(task.job)) void endThread(thread); // its heap would stay as large as it became
     } else if (thread.task) settle(thread.task, answer, thread.abandoned);
     dispatch();
-  }
-
-  /** It closes what it holds, which terminate() would leave open. */
-  function end(thread: Thread): void {
-    thread.ready = false;
-    thread.worker.postMessage('end' satisfies Order);
   }
 
   function spawn(): Thread {
@@ -155,6 +152,7 @@ export async function startWorkers(script: string, discard: Discard, onBroken: (
     threads.add(thread);
     worker.on('message', (answer: Answer) => onAnswer(thread, answer));
     worker.on('error', (error) => {
+      thread.ready = false; // it is still there until it has exited, but takes no more orders
       onBroken(error);
       finish(thread)?.reject(error);
     });
@@ -220,9 +218,16 @@ export async function startWorkers(script: string, discard: Discard, onBroken: (
     }, QUEUE_TIMEOUT).unref();
   }
 
+  /** By its own hand: terminate() leaves open what it holds, and aborts the process if the thread is just loading native code. */
+  function endThread(thread: Thread): Promise<void> {
+    thread.ready = false;
+    thread.worker.postMessage('end' satisfies Order);
+    return new Promise((resolve) => thread.worker.once('exit', () => resolve()));
+  }
+
   const sweeper = setInterval(() => {
     const idle = usable().filter((thread) => thread.ready && !thread.task && Date.now() - thread.idleSince > SPARE_LIFETIME);
-    if (usable().length > 1 && idle[0]) end(idle[0]);
+    if (usable().length > 1 && idle[0]) void endThread(idle[0]);
   }, SPARE_LIFETIME / 3);
   sweeper.unref();
 
@@ -241,7 +246,7 @@ export async function startWorkers(script: string, discard: Discard, onBroken: (
       // Descriptors that were to be closed elsewhere are closed by the end of the process.
       for (const task of queue.splice(0).filter(({ job }) => job.kind !== 'close'))
         drop(task, new RequestError('Failed', 'the service is stopping'));
-      await Promise.all([...threads].filter((thread) => !thread.abandoned).map((thread) => thread.worker.terminate()));
+      await Promise.race([Promise.all(usable().map(endThread)), sleep(END_TIMEOUT)]);
     },
   };
 }

@@ -91,8 +91,9 @@ export function newStage(): HeldNamespace {
   using stage = mountTmpfs();
   moveMount(stage, null, '/stage');
   mountSetattr(stage, { propagation: MS_SHARED });
+  using namespace = currentNamespace();
   const directory = openPath('/stage', O_PATH | O_DIRECTORY);
-  return { namespace: currentNamespace(), directory };
+  return { namespace: namespace.duplicate(), directory };
 }
 
 /** The parked namespace of a helper process. Its owner may be in there already: whose the mount point is, is checked after. */
@@ -144,10 +145,9 @@ export function clearStage(stage: Stage, name: string): void {
   setns(stage.staging, CLONE_NEWNS);
   umount2(`/stage/${name}`, MNT_DETACH);
   removeDirectoryAt(stage.stagingDirectory, name);
-  goHome();
 }
 
 /** A thread that waits in a staging namespace would keep it alive after its user namespace is gone. */
-function goHome(): void {
+export function goHome(): void {
   setns(base, CLONE_NEWNS);
 }

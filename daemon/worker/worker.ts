@@ -14,6 +14,7 @@ import {
   clearStage,
   closeBase,
   crossOver,
+  goHome,
   type HeldNamespace,
   holdParked,
   leaveHostMounts,
@@ -120,6 +121,7 @@ function carryOut({ job, close }: Exclude<Order, 'end'>): void {
     run(job)?.();
   } finally {
     for (const number of close) OwnedFd.adopt(number).close();
+    if (job.kind === 'new-stage' || job.kind === 'lock') goHome();
   }
   answer({ done: true });
 }

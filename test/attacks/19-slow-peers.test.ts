@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { after, afterEach, before, test } from 'node:test';
 
 import { type Actor, startActor } from '../support/actor.js';
-import { type Daemon, openFds, startDaemon } from '../support/daemon.js';
+import { type Daemon, eventually, openFds, startDaemon } from '../support/daemon.js';
 import { makeErofs, policyText } from '../support/images.js';
 import type { Kit } from '../support/kit.js';
 import { makeScratch } from '../support/scratch.js';
@@ -25,9 +25,9 @@ const countSockets = (): number => [...openFds(daemon.pid).values()].filter((tar
 before(async () => {
   const digest = makeErofs(image, { 'hello.txt': 'hello\n' });
   daemon = await startDaemon({ policy: policyText({ digests: [digest] }) });
+  sockets = countSockets(); // before anybody comes: a connection that was closed is counted until the service has seen it
   victim = await startActor({ uid: 4770 });
   await victim.do(mountOnce, { address: daemon.address, image });
-  sockets = countSockets();
 });
 afterEach(async () => {
   await Promise.all(attackers.splice(0).map((attacker) => attacker.stop()));
@@ -90,14 +90,14 @@ test('one user cannot have more connections than its share', { timeout: 60_000 }
   await attacker!.do(sitStill, { socket: daemon.socket, count: 600, start: '' });
   const slowest = await slowestMount();
   assert.ok(slowest < BOUND_MS, `another user waited ${slowest} ms`);
-  assert.ok(countSockets() <= sockets + 256, `${countSockets() - sockets} connections of one user`);
+  // The victim's last connection may still be counted for a moment. Before the handshake time-out lets them all go:
+  await eventually('no more than 256 connections of one user', () => countSockets() <= sockets + 256, 1_000);
 });
 
 test('who does not authenticate in time is let go', { timeout: 60_000 }, async () => {
   const [attacker] = await startAttackers(1);
   await attacker!.do(sitStill, { socket: daemon.socket, count: 100, start: '\0AUTH EXTERNAL\r\n' });
   await daemon.eventually('they are there', () => countSockets() >= sockets + 100);
-  const { eventually } = await import('../support/daemon.js');
   await eventually('they are let go', () => countSockets() === sockets, 15_000);
 });
 

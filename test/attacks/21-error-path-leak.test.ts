@@ -131,3 +131,15 @@ for (const [syscall, last, first = 1] of CALLS) {
     },
   );
 }
+
+test('a user namespace that allows no mount namespace in it: refused, and nothing stays, not even where a thread stands', async () => {
+  sound = false;
+  for (let i = 0; i < 4; i++) {
+    const refusing = await startActor({ uid: 4755 });
+    await refusing.do(({ fs }) => fs.writeFileSync('/proc/sys/user/max_mnt_namespaces', '0'), null);
+    await assert.rejects(refusing.do(mountOnce, { address: daemon.address, image }), { code: 'BadUserNamespace' });
+    await refusing.stop();
+  }
+  await requireBaseline('new stages that came to nothing');
+  sound = true;
+});
