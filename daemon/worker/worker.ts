@@ -8,6 +8,7 @@ import { fileSystemMagic } from '../../core/kernel/stat.js';
 import { measureVerity } from '../../core/kernel/verity.js';
 import { copyAndHash } from './copy.js';
 import type { Answer, HashJob, InspectJob, Job, JobFailure, LockJob, Order, Results } from './jobs.js';
+import { findFacts, findObjects } from './judge.js';
 import {
   abandonStage,
   clearStage,
@@ -85,6 +86,10 @@ function perform(job: Job): Outcome {
       return hash(job);
     case 'inspect':
       return inspect(job);
+    case 'facts':
+      return { ok: findFacts(borrow(job.file), job.type, job.canonical) };
+    case 'objects':
+      return { ok: findObjects(borrow(job.file), job.stores.map(borrow)) };
     case 'new-stage':
       return give(newStage());
     case 'hold':
