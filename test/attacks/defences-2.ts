@@ -94,6 +94,132 @@ export const DEFENCES_2: readonly Defence[] = [
     edits: [{ source: 'daemon/transport/direct.ts', find: 'handshakeTimeout: 10_000', replace: 'handshakeTimeout: 1_000_000' }],
   },
   {
+    row: 19,
+    file: '19-slow-descriptors',
+    pattern: 'lingers, (before|as the|in a call|that no|in half)',
+    defence: 'what a caller sent is closed by a thread that the caller pays for',
+    edits: [{ source: 'daemon/transport/direct.ts', find: '      callerFds.closerFor(() => payer),\n', replace: '' }],
+  },
+  {
+    row: 19,
+    file: '19-slow-descriptors',
+    pattern: 'never answered, before authentication',
+    defence: 'a file of a caller’s own file system is closed there, too',
+    edits: [{ source: 'daemon/transport/direct.ts', find: '      callerFds.closerFor(() => payer),\n', replace: '' }],
+  },
+  {
+    row: 19,
+    file: '19-slow-descriptors',
+    pattern: 'end the connection|connection too many',
+    defence: 'a connection that may hold descriptors is closed there, too',
+    edits: [
+      {
+        source: 'daemon/transport/direct.ts',
+        find: '    socket.closeBy(callerFds.connectionCloserFor(payer));\n',
+        replace: '',
+      },
+    ],
+  },
+  {
+    row: 19,
+    file: '19-slow-descriptors',
+    pattern: 'out of band',
+    defence: 'no byte is thrown away with its descriptors',
+    edits: [{ source: 'core/kernel/socket.ts', find: '    takeUrgentInline(socket);\n', replace: '' }],
+  },
+  {
+    row: 19,
+    file: '19-slow-descriptors',
+    pattern: 'over the bus',
+    defence: 'what came over the bus is closed elsewhere, too',
+    edits: [
+      {
+        source: 'daemon/start.ts',
+        find: 'callerFds.closerFor(busPayer(callerFds))',
+        replace: '(fd) => (busPayer(callerFds), OwnedFd.adopt(fd).close())',
+      },
+    ],
+  },
+  {
+    row: 19,
+    file: '19-slow-descriptors',
+    pattern: 'is refused until it is closed',
+    defence: 'whoever makes a close hang may send no more',
+    edits: [{ source: 'daemon/closer.ts', find: 'onLate: () => stuck.add(payer)', replace: 'onLate: () => {}' }],
+  },
+  {
+    row: 19,
+    file: '19-slow-descriptors',
+    pattern: 'before it is much',
+    defence: 'what waits to be closed is bounded',
+    edits: [{ source: 'daemon/closer.ts', find: 'const MAX_WAITING = 1_024;', replace: 'const MAX_WAITING = 1_000_000;' }],
+  },
+  {
+    row: 19,
+    file: '19-slow-descriptors',
+    pattern: 'before it is much',
+    defence: 'whoever has too much waiting is not read any further',
+    edits: [{ source: 'daemon/transport/direct.ts', find: '{ onReadable: requireClosing, onData', replace: '{ onData' }],
+  },
+  {
+    row: 19,
+    file: '19-slow-descriptors',
+    pattern: 'while two users',
+    defence: 'a thread that hangs in a close is replaced',
+    edits: [{ source: 'daemon/closer.ts', find: 'const CLOSE_TIMEOUT = 1_000;', replace: 'const CLOSE_TIMEOUT = 1_000_000;' }],
+  },
+  {
+    row: 19,
+    file: '19-slow-descriptors',
+    pattern: 'closing that ends with EINTR',
+    defence: 'a close that was interrupted is not repeated',
+    edits: [
+      {
+        source: 'core/kernel/libc.ts',
+        find: '  closeNative(integerBetween(0, 0x7fff_ffff)(fd));',
+        replace: '  if (closeNative(fd) < 0 && koffi.errno() === EINTR) closeNumber(fd);',
+      },
+    ],
+  },
+  {
+    row: 19,
+    file: '19-slow-descriptors',
+    pattern: 'closing that ends with EIO',
+    defence: 'a close that fails is none of our failures',
+    edits: [
+      {
+        source: 'core/kernel/libc.ts',
+        find: '  closeNative(integerBetween(0, 0x7fff_ffff)(fd));',
+        replace: "  if (closeNative(fd) < 0) throw new SyscallError('close', koffi.errno());",
+      },
+    ],
+  },
+  {
+    row: 19,
+    file: '19-slow-peers',
+    pattern: 'under many ids, has no more',
+    defence: 'a user under many ids is one user',
+    edits: [
+      { source: 'daemon/transport/direct.ts', find: 'payer = payerOfPeer(socket, peer.uid);', replace: 'payer = peer.uid;' },
+    ],
+  },
+  {
+    row: 19,
+    file: '19-slow-peers',
+    pattern: 'all dead before they are seen',
+    defence: 'peers that are dead already are one user',
+    edits: [{ source: 'daemon/userns.ts', find: 'return NOBODY_KNOWN; // ESRCH', replace: 'return uid; // ESRCH' }],
+  },
+  {
+    row: 19,
+    file: '19-slow-peers',
+    pattern: 'never read, checked',
+    defence: 'a check is paid for by the owner of the outermost user namespace',
+    edits: [
+      { source: 'daemon/methods/check.ts', find: 'request, caller, caller.payer)', replace: 'request, caller, caller.uid)' },
+    ],
+  },
+  {
     row: 20,
     file: '20-hostile-message',
     pattern: 'types of no bytes.*direct socket',
