@@ -48,14 +48,14 @@ export function readTreeFacts(bytes: Uint8Array, options: ReadOptions = {}): Tre
   return { ...facts, entries: names };
 }
 
-/** Shows each object that files of an image need once, while the image is read. Throws FormatError, also after some were shown. */
-export function visitObjects(bytes: Uint8Array, show: (object: NeededObject) => void, options: ReadOptions = {}): void {
+/** Shows the place of each object that files of an image need, once for each object, while the image is read. Throws FormatError, also after some were shown. */
+export function visitObjects(bytes: Uint8Array, show: (path: NeededObject['path']) => void, options: ReadOptions = {}): void {
   const known = new Set<string>();
   const showNew = (node: Node): void => {
     const key = keyOf(node);
     if (known.has(key)) return;
     known.add(key);
-    show(objectOf(node));
+    show(node.payload);
   };
   visitImage(bytes, (node) => void (isExternal(node) && showNew(node)), options);
 }

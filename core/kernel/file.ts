@@ -3,6 +3,8 @@ import { AT_FDCWD, bind, bindSyscall } from './libc.js';
 
 // All four have the same number on every 64-bit architecture that Linux gained since 5.1.
 const openat2Call = bindSyscall('openat2', 437, ['fd', 'path', 'buffer', 'u64']);
+/** For paths that may well not be there: asm-generic/errno-base.h ENOENT, EXDEV, ENOTDIR, and errno.h ELOOP. */
+const findCall = bindSyscall('openat2', 437, ['fd', 'path', 'buffer', 'u64'], { expected: [2, 18, 20, 40] });
 const preadCall = bind('pread', ['fd', 'buffer', 'u64', 'u64'], 'long');
 const pwriteCall = bind('pwrite', ['fd', 'buffer', 'u64', 'u64'], 'long');
 const readCall = bind('read', ['fd', 'buffer', 'u64'], 'long');
@@ -37,11 +39,17 @@ const AT_SYMLINK_FOLLOW = 0x400;
 const AT_REMOVEDIR = 0x200;
 const MFD_CLOEXEC = 1;
 
-function openat2(directory: number, path: string, flags: number, mode: number, resolve: number): OwnedFd {
-  const how = Buffer.alloc(24); // struct open_how
+/** struct open_how */
+function howToOpen(flags: number, mode: number, resolve: number): Buffer {
+  const how = Buffer.alloc(24);
   how.writeBigUInt64LE(BigInt(flags | O_CLOEXEC), 0);
   how.writeBigUInt64LE(BigInt(mode), 8);
   how.writeBigUInt64LE(BigInt(resolve), 16);
+  return how;
+}
+
+function openat2(directory: number, path: string, flags: number, mode: number, resolve: number): OwnedFd {
+  const how = howToOpen(flags, mode, resolve);
   return OwnedFd.adopt(openat2Call(directory, path, how, how.length));
 }
 
@@ -53,6 +61,14 @@ export function openPath(path: string, flags: number, mode = 0): OwnedFd {
 /** Opens a path strictly below a directory: no symlink, no `..` out, no mount magic on the way. */
 export function openBeneath(directory: Fd, path: string, flags: number, mode = 0): OwnedFd {
   return openat2(directory.raw, path, flags, mode, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
+}
+
+const BENEATH_PATH = howToOpen(O_PATH, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
+
+/** As `openBeneath` with O_PATH; undefined if there is no such path. Cheap either way. */
+export function findBeneath(directory: Fd, path: string): OwnedFd | undefined {
+  const found = findCall(directory.raw, path, BENEATH_PATH, BENEATH_PATH.length);
+  return found < 0 ? undefined : OwnedFd.adopt(found);
 }
 
 /** Opens a path from a directory of the daemon's own choosing, following what it finds (the magic links of /proc). */

@@ -119,5 +119,5 @@ export type Answer =
   | { readonly ok: Results[keyof Results] }
   | { readonly failure: JobFailure }
   | { readonly ready: true }
-  /** Everything that follows an answer is over: the thread is free, and uses no number any more. */
-  | { readonly done: true };
+  /** Everything that follows an answer is over: the thread is free, and uses no number any more. `grown`: its heap will not shrink by itself. */
+  | { readonly done: true; readonly grown: boolean };

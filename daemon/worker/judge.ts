@@ -1,11 +1,11 @@
 // What is in an image, found out by the readers of core/image. The kernel has not seen it yet.
 import { readErofsFacts } from '../../core/image/erofs-facts.js';
-import { type NeededObject, readFacts, readTreeFacts, visitObjects } from '../../core/image/facts.js';
+import { readFacts, readTreeFacts, visitObjects } from '../../core/image/facts.js';
 import { FormatError } from '../../core/image/format-error.js';
 import type { ImageSource } from '../../core/image/image-bytes.js';
 import { isErrno, SyscallError } from '../../core/kernel/error.js';
 import type { Fd } from '../../core/kernel/fd.js';
-import { O_PATH, openBeneath, readAt } from '../../core/kernel/file.js';
+import { findBeneath, readAt } from '../../core/kernel/file.js';
 import { statFd } from '../../core/kernel/stat.js';
 import type { FoundFacts, FoundObjects, Refusal } from './jobs.js';
 
@@ -62,8 +62,8 @@ export function findFacts(file: Fd, type: 'composefs' | 'erofs', canonical: bool
 /** True if the store has a regular file at this path, no symlink and no `..` on the way. */
 function hasObject(store: Fd, path: string): boolean {
   try {
-    using object = openBeneath(store, path, O_PATH);
-    return statFd(object).type === 'file';
+    using object = findBeneath(store, path);
+    return object !== undefined && statFd(object).type === 'file';
   } catch (error) {
     // Whatever a file system of the caller's says, it does not give the object.
     if (error instanceof SyscallError && !isErrno(error, 'EMFILE', 'ENFILE', 'ENOMEM')) return false;
@@ -76,7 +76,7 @@ export function findObjects(file: Fd, stores: readonly Fd[]): FoundObjects | Ref
   return orRefusal(() => {
     let objects = 0;
     let missing = 0;
-    visitObjects(readComposefs(file), ({ path }: NeededObject) => {
+    visitObjects(readComposefs(file), (path) => {
       objects += 1;
       // A path that is not text is none that the stores of this project have.
       const found = path !== undefined && /^[!-~]+$/.test(path) && stores.some((store) => hasObject(store, path));

@@ -139,9 +139,9 @@ export async function startWorkers(script: string, discard: Discard, onBroken: (
   function onAnswer(thread: Thread, answer: Answer): void {
     if ('ready' in answer) thread.ready = true;
     else if ('done' in answer) {
-      const task = finish(thread);
+      finish(thread);
       thread.abandoned = false;
-      if (task && isLarge(task.job)) void endThread(thread); // its heap would stay as large as it became
+      if (answer.grown) void endThread(thread);
     } else if (thread.task) settle(thread.task, answer, thread.abandoned);
     dispatch();
   }

@@ -1,5 +1,6 @@
 // A thread for what may take long or hang: hashing, a caller's file system, the caller's mount namespace. It lives in an
 // empty mount namespace and works on descriptors alone. Only synchronous calls see that namespace.
+import { getHeapStatistics } from 'node:v8';
 import { parentPort } from 'node:worker_threads';
 
 import { SyscallError } from '../../core/kernel/error.js';
@@ -116,6 +117,14 @@ function run(job: Job): (() => void) | undefined {
   }
 }
 
+/** Beyond this a thread is not worth keeping. Bytes. */
+const GROWN = 64 * 2 ** 20;
+
+function hasGrown(): boolean {
+  const { total_heap_size: heap, external_memory: outside } = getHeapStatistics();
+  return heap + outside > GROWN;
+}
+
 function carryOut({ job, close }: Exclude<Order, 'end'>): void {
   try {
     run(job)?.();
@@ -123,7 +132,7 @@ function carryOut({ job, close }: Exclude<Order, 'end'>): void {
     for (const number of close) OwnedFd.adopt(number).close();
     if (job.kind === 'new-stage' || job.kind === 'lock') goHome();
   }
-  answer({ done: true });
+  answer({ done: true, grown: hasGrown() });
 }
 
 leaveHostMounts();

@@ -17,6 +17,8 @@ import { makeScratch } from '../support/scratch.js';
 
 const UID = 4726;
 const SECRET = 'the secret of root\n';
+/** As long as the path of an object, so that it can stand in its place. */
+const NAME = 'secrets'.padEnd(65, '-');
 const skip = withoutSample();
 
 const scratch = makeScratch();
@@ -34,11 +36,11 @@ function hasVerity(): boolean {
   return measureVerity(directory).state !== 'unsupported';
 }
 
-/** The sample, but the first file's data is said to be at /secrets, spelt as long as the path of an object. */
+/** The sample, but the first file's data is said to be where the secret is. */
 function makeHostileImage(): string {
   const bytes = readFileSync(join(SHARED, 'sample/sample.cfs'));
   const [path] = /\/[0-9a-f]{2}\/[0-9a-f]{62}/.exec(bytes.toString('latin1'))!;
-  const hostile = `/${'./'.repeat(29)}secrets`;
+  const hostile = `/${NAME}`;
   assert.equal(hostile.length, path.length);
   bytes.write(hostile, bytes.indexOf(path), 'latin1');
   writeFileSync(image, bytes, { mode: 0o644 });
@@ -60,13 +62,13 @@ before(async () => {
     [open, 0o755],
   ] as const) {
     mkdirSync(directory);
-    writeFileSync(join(directory, 'secrets'), SECRET, { mode: 0o600 });
+    writeFileSync(join(directory, NAME), SECRET, { mode: 0o600 });
     chmodSync(directory, mode);
   }
-  makeOwnDirectory('hard', (path) => linkSync(join(closed, 'secrets'), join(path, 'secrets'))); // as without fs.protected_hardlinks
-  makeOwnDirectory('symbolic', (path) => symlinkSync(join(open, 'secrets'), join(path, 'secrets')));
-  makeOwnDirectory('relative', (path) => symlinkSync('../../open/secrets', join(path, 'secrets')));
-  makeOwnDirectory('file', (path) => writeFileSync(join(path, 'secrets'), ''));
+  makeOwnDirectory('hard', (path) => linkSync(join(closed, NAME), join(path, NAME))); // as without fs.protected_hardlinks
+  makeOwnDirectory('symbolic', (path) => symlinkSync(join(open, NAME), join(path, NAME)));
+  makeOwnDirectory('relative', (path) => symlinkSync(`../../open/${NAME}`, join(path, NAME)));
+  makeOwnDirectory('file', (path) => writeFileSync(join(path, NAME), ''));
   makeOwnDirectory('point', () => {});
   chmodSync(own, 0o755);
   makeSampleRepository(repository);
@@ -111,7 +113,7 @@ const NEVER: Readonly<Record<string, Way>> = {
   'a relative symlink': { stores: [join(own, 'relative')] },
   'a file bound over a file of its own': {
     stores: [join(own, 'file')],
-    bind: [join(open, 'secrets'), join(own, 'file/secrets')],
+    bind: [join(open, NAME), join(own, 'file', NAME)],
   },
 };
 

@@ -411,9 +411,14 @@ export const DEFENCES_1: readonly Defence[] = [
     edits: [
       {
         source: 'daemon/service.ts',
-        find: "if (decision.verdict === 'allow') return decision;",
+        find: "if (trust.verdict === 'deny') throw notTrusted(trust);",
+        replace: "if (trust.verdict === 'deny') return { verdict: 'trusted', rule: 'none', asksCanonical: false };",
+      },
+      {
+        source: 'daemon/service.ts',
+        find: "if (decision.verdict === 'deny') throw notTrusted(decision);",
         replace:
-          "if (decision.verdict === 'allow') return decision;\n  if (digest) return { verdict: 'allow', rule: 'none', nosuid: false, noexec: false, source: { file: '', line: 1 } };",
+          "if (decision.verdict === 'deny') return { verdict: 'allow', rule: 'none', nosuid: false, noexec: false, source: { file: '', line: 1 } };",
       },
     ],
   },
@@ -449,7 +454,7 @@ export const DEFENCES_1: readonly Defence[] = [
     pattern: 'Mount1.ListImages',
     defence: 'ListImages shows what the caller may mount',
     edits: [
-      { source: 'daemon/methods/lists.ts', find: "if (decision.verdict === 'deny' && caller.uid !== 0) return [];", replace: '' },
+      { source: 'daemon/methods/lists.ts', find: "if (trust.verdict === 'deny' && caller.uid !== 0) return [];", replace: '' },
     ],
   },
   {
@@ -745,8 +750,8 @@ export const DEFENCES_1: readonly Defence[] = [
     edits: [
       {
         source: 'daemon/methods/stores.ts',
-        find: 'const requireVerity = !own.every(',
-        replace: 'const requireVerity = !own.some(',
+        find: 'return !own.every(',
+        replace: 'return !own.some(',
       },
     ],
   },
