@@ -36,6 +36,16 @@ export interface Drafts extends Disposable {
   make(): Draft;
 }
 
+/** Runs a step in the making of a draft, which is gone if that fails. */
+export function orDiscard<T>(draft: Draft, step: () => T): T {
+  try {
+    return step();
+  } catch (error) {
+    draft[Symbol.dispose]();
+    throw error;
+  }
+}
+
 /** Drafts for files of `directory`. They need no cleaning up where the file system has O_TMPFILE. */
 export function openDrafts(directory: Fd): Drafts {
   let unnamed = true;

@@ -2,7 +2,7 @@
 import { type VerityAlgorithm, DIGEST_SIZE } from '../../core/image/digest.js';
 import { VERITY_BLOCK, createVerityTree, nodeBlockHasher } from '../../core/image/verity-tree.js';
 import type { Fd } from '../../core/kernel/fd.js';
-import { readAt, writeAllAt } from '../../core/kernel/file.js';
+import { readAt } from '../../core/kernel/file.js';
 import { findData } from '../../core/kernel/durable.js';
 import { loadBlockHasher } from '../../core/kernel/sha2.js';
 
@@ -15,13 +15,16 @@ export interface SizedFile {
   readonly size: number;
 }
 
+/** Takes bytes of a file and their offset in it. They are valid during the call. */
+export type Copy = (bytes: Uint8Array, offset: number) => void;
+
 /** Results stay valid until the next call. Memory: one range. */
 export interface FileHasher {
   readonly algorithm: VerityAlgorithm;
   /** Digest and bytes of a file of at most one range; undefined if it is shorter than said. */
   hashWhole(source: SizedFile): { readonly digest: Uint8Array; readonly bytes: Uint8Array } | undefined;
-  /** Hashes of level 1 of a range of a longer file, copied to `target` if one is given; undefined if the file is shorter than said. */
-  hashRange(source: SizedFile, offset: number, target?: Fd): Uint8Array | undefined;
+  /** Hashes of level 1 of a range of a longer file. What is hashed goes to `copy`, but for holes. Undefined if the file is shorter than said. */
+  hashRange(source: SizedFile, offset: number, copy?: Copy): Uint8Array | undefined;
   /** Digest from the hashes of all ranges, in their order. */
   joinRanges(ranges: Iterable<Uint8Array>, size: number): Uint8Array;
   /** Digest of bytes in memory. */
@@ -80,12 +83,12 @@ export function createFileHasher(algorithm: VerityAlgorithm): FileHasher {
       tree.pushBlocks(buffer, 0, blocks);
       return { digest: tree.digest(source.size), bytes: buffer.subarray(0, source.size) };
     },
-    hashRange(source, offset, target) {
+    hashRange(source, offset, copy) {
       const length = Math.min(RANGE, source.size - offset);
       if (findData(source.file, offset) >= offset + length) return hashHole(length);
       const blocks = read(source, offset, length);
       if (blocks === undefined) return undefined;
-      if (target !== undefined) writeAllAt(target, buffer.subarray(0, length), offset);
+      copy?.(buffer.subarray(0, length), offset);
       return hashStretches(blocks);
     },
     joinRanges(ranges, size) {
@@ -105,12 +108,16 @@ export function createFileHasher(algorithm: VerityAlgorithm): FileHasher {
   };
 }
 
-/** Raw digest of a file of any size; what is hashed is copied to `target` if one is given. Undefined if the file is shorter than said. */
-export function hashFile(hasher: FileHasher, source: SizedFile, target?: Fd): Uint8Array | undefined {
-  if (source.size <= RANGE && target === undefined) return hasher.hashWhole(source)?.digest;
+/** Raw digest of a file of any size. What is hashed goes to `copy`, but for holes. Undefined if the file is shorter than said. */
+export function hashFile(hasher: FileHasher, source: SizedFile, copy?: Copy): Uint8Array | undefined {
+  if (source.size <= RANGE) {
+    const whole = hasher.hashWhole(source);
+    if (whole !== undefined) copy?.(whole.bytes, 0);
+    return whole?.digest;
+  }
   const ranges: Uint8Array[] = [];
   for (let offset = 0; offset < source.size; offset += RANGE) {
-    const range = hasher.hashRange(source, offset, target);
+    const range = hasher.hashRange(source, offset, copy);
     if (range === undefined) return undefined;
     ranges.push(range);
   }

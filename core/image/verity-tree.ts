@@ -41,6 +41,8 @@ interface Level {
 export function createVerityTree(algorithm: VerityAlgorithm, hashBlocks = nodeBlockHasher(algorithm)): VerityTree {
   const hashSize = DIGEST_SIZE[algorithm];
   const levels: Level[] = [];
+  const descriptor = newDescriptor(algorithm);
+  const descriptorSize = new DataView(descriptor.buffer);
 
   const levelAt = (index: number): Level => (levels[index] ??= { block: new Uint8Array(VERITY_BLOCK), fill: 0, hashes: 0 });
   const added = (index: number, level: Level, count: number): void => {
@@ -61,7 +63,7 @@ export function createVerityTree(algorithm: VerityAlgorithm, hashBlocks = nodeBl
   const closeTree = (): Uint8Array => {
     for (let index = 0; index < levels.length; index += 1) {
       const level = levels[index] as Level;
-      if (level.hashes === 1) return level.block.slice(0, hashSize);
+      if (level.hashes === 1) return level.block.subarray(0, hashSize);
       if (level.fill > 0) flush(index, level);
     }
     return new Uint8Array(hashSize);
@@ -90,18 +92,18 @@ export function createVerityTree(algorithm: VerityAlgorithm, hashBlocks = nodeBl
     digest(size) {
       const root = closeTree();
       for (const level of levels) level.fill = level.hashes = 0;
-      return hash(algorithm, encodeDescriptor(algorithm, size, root), 'buffer');
+      descriptorSize.setBigUint64(8, BigInt(size), true);
+      descriptor.set(root, 16);
+      return hash(algorithm, descriptor, 'buffer');
     },
   };
 }
 
-/** struct fsverity_descriptor of linux/fsverity.h, as the kernel hashes it: no salt, no signature. */
-function encodeDescriptor(algorithm: VerityAlgorithm, size: number, root: Uint8Array): Uint8Array {
+/** struct fsverity_descriptor of linux/fsverity.h, as the kernel hashes it: no salt, no signature. Data size is at 8, root hash at 16. */
+function newDescriptor(algorithm: VerityAlgorithm): Uint8Array {
   const descriptor = new Uint8Array(256);
   descriptor[0] = 1; // version
   descriptor[1] = ALGORITHM_ID[algorithm];
   descriptor[2] = LOG_BLOCK;
-  new DataView(descriptor.buffer).setBigUint64(8, BigInt(size), true);
-  descriptor.set(root, 16);
   return descriptor;
 }

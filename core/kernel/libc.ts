@@ -73,8 +73,10 @@ function u64(value: unknown): bigint {
   return wide;
 }
 
+const openNumber = integerBetween(0, 0x7fff_ffff);
+
 const check: Record<Argument, (value: unknown) => unknown> = {
-  fd: (value) => (value === AT_FDCWD ? AT_FDCWD : integerBetween(0, 0x7fff_ffff)(value)),
+  fd: (value) => (value === AT_FDCWD ? AT_FDCWD : openNumber(value)),
   int: integerBetween(-0x8000_0000, 0x7fff_ffff),
   u32: integerBetween(0, 0xffff_ffff),
   u64,
@@ -142,7 +144,7 @@ const closeNative = libc.func('close', 'int', ['int']) as (fd: number) => number
  * that is (the FLUSH of FUSE), so none may be repeated, which would close somebody else's descriptor, or thrown.
  */
 export function closeNumber(fd: number): void {
-  closeNative(integerBetween(0, 0x7fff_ffff)(fd));
+  closeNative(openNumber(fd));
 }
 
 /** Address of a buffer's first byte, for structures that hold pointers. The caller keeps the buffer alive. */

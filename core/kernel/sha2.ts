@@ -44,8 +44,13 @@ function loadCalls(prefix: string): { init: Call; update: Call; final: Call } | 
   }
 }
 
+/** The same few buffers are used for file after file. */
+const addresses = new WeakMap<Uint8Array, number>();
+
 function addressNumber(bytes: Uint8Array): number {
-  return Number(koffi.address(bytes));
+  let address = addresses.get(bytes);
+  if (address === undefined) addresses.set(bytes, (address = Number(koffi.address(bytes))));
+  return address;
 }
 
 function requireRange(bytes: Uint8Array, from: number, length: number): void {
