@@ -37,7 +37,7 @@ const AT_SYMLINK_FOLLOW = 0x400;
 const AT_REMOVEDIR = 0x200;
 const MFD_CLOEXEC = 1;
 
-function openat2(directory: number, path: string, flags: number, mode: number, resolve: number): OwnedFd {
+function openat2(directory: number, path: string | Uint8Array, flags: number, mode: number, resolve: number): OwnedFd {
   const how = Buffer.alloc(24); // struct open_how
   how.writeBigUInt64LE(BigInt(flags | O_CLOEXEC), 0);
   how.writeBigUInt64LE(BigInt(mode), 8);
@@ -51,7 +51,7 @@ export function openPath(path: string, flags: number, mode = 0): OwnedFd {
 }
 
 /** Opens a path strictly below a directory: no symlink, no `..` out, no mount magic on the way. */
-export function openBeneath(directory: Fd, path: string, flags: number, mode = 0): OwnedFd {
+export function openBeneath(directory: Fd, path: string | Uint8Array, flags: number, mode = 0): OwnedFd {
   return openat2(directory.raw, path, flags, mode, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
 }
 
