@@ -3,10 +3,12 @@ import { AT_FDCWD, bind, bindSyscall } from './libc.js';
 
 // All four have the same number on every 64-bit architecture that Linux gained since 5.1.
 const openat2Call = bindSyscall('openat2', 437, ['fd', 'path', 'buffer', 'u64']);
+const openatCall = bind('openat', ['fd', 'name', 'int', 'u32']);
 const preadCall = bind('pread', ['fd', 'buffer', 'u64', 'u64'], 'long');
 const pwriteCall = bind('pwrite', ['fd', 'buffer', 'u64', 'u64'], 'long');
 const readCall = bind('read', ['fd', 'buffer', 'u64'], 'long');
 const readlinkatCall = bind('readlinkat', ['fd', 'path', 'buffer', 'u64'], 'long');
+const readlinkatByteCall = bind('readlinkat', ['fd', 'name', 'buffer', 'u64'], 'long');
 const linkatCall = bind('linkat', ['fd', 'path', 'fd', 'path', 'int']);
 const mkdiratCall = bind('mkdirat', ['fd', 'path', 'u32']);
 const unlinkatCall = bind('unlinkat', ['fd', 'path', 'int']);
@@ -55,6 +57,11 @@ export function openBeneath(directory: Fd, path: string | Uint8Array, flags: num
   return openat2(directory.raw, path, flags, mode, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
 }
 
+/** Opens one entry of a directory, given by its bytes (latin1), not following a symlink. The name must be a single one, as readNames gives them. */
+export function openEntry(directory: Fd, name: string, flags: number): OwnedFd {
+  return OwnedFd.adopt(openatCall(directory.raw, name, flags | O_NOFOLLOW | O_CLOEXEC, 0));
+}
+
 /** Opens a path from a directory of the daemon's own choosing, following what it finds (the magic links of /proc). */
 export function openWithin(directory: Fd, path: string, flags: number): OwnedFd {
   return openat2(directory.raw, path, flags, 0, 0);
@@ -74,6 +81,12 @@ export function reopen(fd: Fd, flags: number): OwnedFd {
 export function readLinkAt(directory: Fd, name: string): string {
   const buffer = Buffer.allocUnsafe(4096);
   return buffer.toString('utf8', 0, readlinkatCall(directory.raw, name, buffer, buffer.length));
+}
+
+/** As `readLinkAt`, name and target being bytes (latin1). */
+export function readLinkBytesAt(directory: Fd, name: string): string {
+  const buffer = Buffer.allocUnsafe(4096);
+  return buffer.toString('latin1', 0, readlinkatByteCall(directory.raw, name, buffer, buffer.length));
 }
 
 /** Reads into the buffer from an offset; returns the number of bytes, 0 at the end of the file. */

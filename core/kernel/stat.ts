@@ -2,6 +2,7 @@ import type { Fd } from './fd.js';
 import { AT_FDCWD, bind } from './libc.js';
 
 const statxCall = bind('statx', ['fd', 'path', 'int', 'u32', 'buffer']);
+const statxEntryCall = bind('statx', ['fd', 'name', 'int', 'u32', 'buffer']);
 const fstatfsCall = bind('fstatfs', ['fd', 'buffer']);
 
 // linux/stat.h, linux/fcntl.h
@@ -76,6 +77,57 @@ export function statAt(directory: Fd | null, path: string): FileStatus {
   const flags = AT_SYMLINK_NOFOLLOW | AT_STATX_DONT_SYNC;
   statxCall(directory?.raw ?? AT_FDCWD, path, flags, STATX_BASIC_STATS | STATX_MNT_ID_UNIQUE, buffer);
   return parseStatx(buffer);
+}
+
+/** What a copy of a file's attributes needs, refreshed as stat(2) does. */
+export interface EntryStatus {
+  /** Type and permissions. */
+  readonly mode: number;
+  readonly nlink: number;
+  readonly uid: number;
+  readonly gid: number;
+  /** As Linux packs a device number into 32 bits. */
+  readonly rdev: number;
+  readonly size: bigint;
+  /** Seconds. */
+  readonly mtime: bigint;
+  readonly mtimeNsec: number;
+  /** Which file it is: its file system and inode number. */
+  readonly identity: string;
+  /** Equal strings: the same file, in the same state as far as attributes, size, mtime and ctime tell. */
+  readonly state: string;
+}
+
+const entryBuffer = Buffer.allocUnsafeSlow(256);
+
+function parseEntry(bytes: Buffer): EntryStatus {
+  const [major, minor] = [bytes.readUInt32LE(128), bytes.readUInt32LE(132)];
+  const identity = bytes.toString('latin1', 136, 144) + bytes.toString('latin1', 32, 40);
+  return {
+    mode: bytes.readUInt16LE(28),
+    nlink: bytes.readUInt32LE(16),
+    uid: bytes.readUInt32LE(20),
+    gid: bytes.readUInt32LE(24),
+    rdev: ((minor & 0xff) | ((major & 0xfff) << 8) | ((minor & 0xfff00) << 12)) >>> 0,
+    size: bytes.readBigUInt64LE(40),
+    mtime: bytes.readBigInt64LE(112),
+    mtimeNsec: bytes.readUInt32LE(120),
+    identity,
+    // Up to the mode, with the size, and ctime and mtime.
+    state: identity + bytes.toString('latin1', 16, 30) + bytes.toString('latin1', 40, 48) + bytes.toString('latin1', 96, 124),
+  };
+}
+
+/** Status of one entry of a directory, given by the bytes of its name (latin1); a symlink's own. */
+export function statEntry(directory: Fd, name: string): EntryStatus {
+  statxEntryCall(directory.raw, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, entryBuffer);
+  return parseEntry(entryBuffer);
+}
+
+/** The same of an open file. */
+export function statOpenEntry(file: Fd): EntryStatus {
+  statxEntryCall(file.raw, '', AT_EMPTY_PATH, STATX_BASIC_STATS, entryBuffer);
+  return parseEntry(entryBuffer);
 }
 
 /** True if both are the same inode of the same file system. */
