@@ -76,7 +76,7 @@ LIB = $(DESTDIR)$(PREFIX)/lib/cfsmountd
 install: build
 	install -d $(LIB) $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/share/dbus-1/system.d
 	install -m 755 dist/cfsmountd dist/cfsctl dist/cfsmountd-park $(LIB)/
-	install -m 644 dist/cfsmountd-worker.cjs dist/package.json $(LIB)/
+	install -m 644 dist/cfsmountd-worker.cjs dist/cfsctl-offline.cjs dist/package.json $(LIB)/
 	install -d $(LIB)/node_modules/koffi $(LIB)/node_modules/@koromix
 	cp -r node_modules/koffi/package.json node_modules/koffi/*.js node_modules/koffi/*.cjs node_modules/koffi/lib $(LIB)/node_modules/koffi/
 	cp -r node_modules/@koromix/koffi-linux-* $(LIB)/node_modules/@koromix/
