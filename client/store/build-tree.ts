@@ -2,13 +2,12 @@ import type { VerityAlgorithm } from '../../core/image/digest.js';
 import type { Node } from '../../core/image/tree.js';
 import { O_DIRECTORY, O_RDONLY, openPath } from '../../core/kernel/file.js';
 import { createFileHasher } from './file-hasher.js';
-import { type FileQueue, createFileQueue } from './file-queue.js';
+import { createFileQueue } from './file-queue.js';
 import type { ObjectStore, WrittenObjects } from './object-store.js';
 import { orCannotOpen } from './path-error.js';
 import { type ScanOptions, scanTree } from './scan-tree.js';
-import type { FileReader } from './scanned-file.js';
-import { type ThreadOptions, type Threads, createThreads } from './threads.js';
-import { type Surroundings, doWork, fileReaderOf } from './work.js';
+import { type ThreadOptions, type Threads, createThreads, doJobs } from './threads.js';
+import { type Surroundings, fileReaderOf } from './work.js';
 
 export interface BuildOptions extends ScanOptions, ThreadOptions {
   /** Default sha256, or the store's. */
@@ -55,22 +54,12 @@ export async function buildTree(path: string, options: BuildOptions = {}): Promi
       report(false);
     });
     queue.end();
-    for (let left = true; left; report(true)) left = await readSome(reader, queue, threads);
+    await doJobs(reader, queue, threads, () => report(true));
     return { root: tree, written: await syncAll(store, threads) };
   } finally {
     // Before any descriptor is closed that they may be using.
     await threads.close();
   }
-}
-
-/** Does one job here, or waits for those of the threads; false if there are none any more. */
-async function readSome(reader: FileReader, queue: FileQueue, threads: Threads): Promise<boolean> {
-  threads.exchange();
-  const job = queue.ready().pop();
-  if (job !== undefined) job.done(doWork(reader, job.work));
-  else if (threads.areBusy()) await threads.wait();
-  else return false;
-  return true;
 }
 
 async function syncAll(store: ObjectStore | undefined, threads: Threads): Promise<WrittenObjects> {

@@ -1,5 +1,4 @@
 // The other threads of a scan. Whoever scans hands them work when they want some and works on meanwhile; without them it does all of it.
-import { once } from 'node:events';
 import { MessageChannel, type MessagePort, Worker, receiveMessageOnPort } from 'node:worker_threads';
 import { RequestError } from '../../core/wire/errors.js';
 import type { ErrorCode } from '../../core/wire/errors.js';
@@ -43,7 +42,7 @@ export interface FilePool {
 
 interface Thread {
   readonly port: MessagePort;
-  readonly exit: Promise<unknown>;
+  readonly exit: Promise<void>;
   state: 'starting' | 'ready' | 'gone';
   /** What to do with the answers that are still to come, in their order. */
   readonly expected: ((answer: Answer) => void)[];
@@ -114,7 +113,8 @@ function startThread(script: string | URL, surroundings: Surroundings, onExit: (
   const worker = new Worker(script, { workerData, transferList: [port2], stdin: false });
   // Its error says no more than that it ended.
   worker.on('error', () => undefined);
-  const thread: Thread = { port: port1, exit: once(worker, 'exit'), state: 'starting', expected: [] };
+  const exit = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
+  const thread: Thread = { port: port1, exit, state: 'starting', expected: [] };
   worker.once('exit', () => {
     thread.state = 'gone';
     onExit();

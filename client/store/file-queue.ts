@@ -4,9 +4,10 @@ import type { Node } from '../../core/image/tree.js';
 import { O_NONBLOCK, O_RDONLY, openEntry } from '../../core/kernel/file.js';
 import { RANGE } from './file-hasher.js';
 import type { Job } from './file-pool.js';
-import { type LongFile, openLongFile } from './long-file.js';
+import { type LongFile, longFileOf } from './long-file.js';
+import { atPath } from './path-error.js';
 import type { ScannedFile } from './scan-tree.js';
-import { type FileReader, type FileResult, type FileTask, completeNode, readScannedFile } from './scanned-file.js';
+import { type FileReader, type FileResult, type FileTask, completeNode, openScanned, readScannedFile } from './scanned-file.js';
 
 /** A job ends with this many files or bytes: some milliseconds of work. */
 const JOB = { files: 64, bytes: 4 << 20 };
@@ -15,14 +16,18 @@ const FEW_JOBS = 4;
 /** linux/limits.h PATH_MAX is 4096: longer paths can be opened from their directory only. */
 const LONGEST_PATH = 4000;
 
-export interface FileQueue extends Disposable {
+/** What threads take jobs from. */
+export interface JobSource {
+  /** Jobs that can be done, by any thread; whoever does one takes it out. The array stays the same. */
+  ready(): Job[];
+  readonly found: { readonly files: number; readonly bytes: number };
+}
+
+export interface FileQueue extends JobSource, Disposable {
   /** Takes a file of the scan, whose node is completed when its job is done. True if there is a new job. */
   add(file: ScannedFile): boolean;
   /** No more files will come. */
   end(): void;
-  /** Jobs that can be done, by any thread; whoever does one takes it out. The array stays the same. */
-  ready(): Job[];
-  readonly found: { files: number; bytes: number };
   readonly read: { files: number; bytes: number };
 }
 
@@ -58,7 +63,8 @@ export function createFileQueue(reader: FileReader, algorithm: VerityAlgorithm):
     });
   };
   const openNext = (pending: Pending): void => {
-    const file = openLongFile(reader, pending.task, (result) => {
+    const opening = atPath(reader.shown + pending.task.path, () => openScanned(reader, pending.task));
+    const file = longFileOf(reader, opening, pending.task, (result) => {
       opened.delete(file);
       complete(pending, result);
     });

@@ -2,8 +2,9 @@ import { byteStringOf } from './byte-string.js';
 import { statOpenEntry } from '../../core/kernel/stat.js';
 import { RANGE } from './file-hasher.js';
 import type { Job } from './file-pool.js';
+import type { OwnedFd } from '../../core/kernel/fd.js';
 import { atPath, changedError } from './path-error.js';
-import { type FileReader, type FileResult, type FileTask, openScanned } from './scanned-file.js';
+import { type FileReader, type FileResult, type FileTask } from './scanned-file.js';
 
 /** A file of several ranges, which any thread may hash. Disposing it closes it. */
 export interface LongFile extends Disposable {
@@ -11,9 +12,8 @@ export interface LongFile extends Disposable {
   readonly jobs: readonly Job[];
 }
 
-/** Opens a long file. Throws `RequestError`, from its jobs too, if it cannot be read or is not in the state it was met in any more. */
-export function openLongFile(reader: FileReader, task: FileTask, done: (result: FileResult) => void): LongFile {
-  const file = atPath(reader.shown + task.path, () => openScanned(reader, task));
+/** Takes a file open for reading. Its jobs throw `RequestError` if it cannot be read or is not in the state it was met in any more. */
+export function longFileOf(reader: FileReader, file: OwnedFd, task: FileTask, done: (result: FileResult) => void): LongFile {
   const started = reader.store?.startObject({ file, size: task.size });
   const ranges: Uint8Array[] = [];
   let finished = false;

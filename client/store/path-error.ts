@@ -36,7 +36,17 @@ export function orCannotOpen<T>(what: string, open: () => T): T {
 }
 
 /** It was there a moment ago, and no symlink, directory, empty pipe or device. */
-const GONE: ReadonlySet<string> = new Set(['ENOENT', 'ESTALE', 'ENODATA', 'ELOOP', 'ENOTDIR', 'EISDIR', 'EAGAIN', 'ENXIO']);
+const GONE: ReadonlySet<string> = new Set([
+  'ENOENT',
+  'ESTALE',
+  'ENODATA',
+  'ELOOP',
+  'ENOTDIR',
+  'EISDIR',
+  'EAGAIN',
+  'ESPIPE',
+  'ENXIO',
+]);
 
 function explain(path: string, cause: SyscallError): RequestError {
   if (GONE.has(cause.code)) return changedError(path);

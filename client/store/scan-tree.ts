@@ -93,7 +93,7 @@ function openDirectory(scan: Scan, fd: OwnedFd, path: string): Open {
 }
 
 function closeDirectory({ shown }: Scan, { fd, status, prefix }: Open, stack: Open[]): void {
-  if (statOpenEntry(fd).state !== status.state) throw changedError(shown + prefix);
+  if (statOpenEntry(fd).state !== status.state) throw changedError(shown + prefix.slice(0, -1));
   fd.close();
   stack.pop();
 }

@@ -1,8 +1,9 @@
 import { availableParallelism } from 'node:os';
 import { type FilePool, startFilePool } from './file-pool.js';
-import type { FileQueue } from './file-queue.js';
+import type { JobSource } from './file-queue.js';
 import type { WrittenObjects } from './object-store.js';
-import type { Surroundings } from './work.js';
+import type { FileReader } from './scanned-file.js';
+import { type Surroundings, doWork } from './work.js';
 
 export interface ThreadOptions {
   /** The built file-worker.ts, for reading on all processors; without it one is used. */
@@ -16,7 +17,7 @@ const MAX_THREADS = 4;
 /** So much is read here before another thread would have started. */
 const WORTH_A_THREAD = { files: 256, bytes: 16 << 20 };
 
-/** The threads that help with a queue of files: none until that is worth it. */
+/** The threads that help with what there is to do: none until that is worth it. */
 export interface Threads {
   /** Takes in what they have done, and lets them have jobs of the queue. */
   exchange(): void;
@@ -27,7 +28,7 @@ export interface Threads {
   close(): Promise<void>;
 }
 
-export function createThreads(surroundings: Surroundings, queue: FileQueue, options: ThreadOptions): Threads {
+export function createThreads(surroundings: Surroundings, queue: JobSource, options: ThreadOptions): Threads {
   const { workerScript, threads = availableParallelism() } = options;
   const count = Math.min(threads, MAX_THREADS) - 1;
   let pool: FilePool | undefined;
@@ -44,4 +45,16 @@ export function createThreads(surroundings: Surroundings, queue: FileQueue, opti
     sync: async () => (await pool?.sync()) ?? { objects: 0, bytes: 0 },
     close: async () => pool?.close(),
   };
+}
+
+/** Does all jobs of a queue, here and in the threads, telling after each one done here. Throws the error of one that failed. */
+export async function doJobs(reader: FileReader, queue: JobSource, threads: Threads, progressed: () => void): Promise<void> {
+  for (;;) {
+    threads.exchange();
+    const job = queue.ready().pop();
+    if (job !== undefined) job.done(doWork(reader, job.work));
+    else if (threads.areBusy()) await threads.wait();
+    else return;
+    progressed();
+  }
 }

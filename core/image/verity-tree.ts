@@ -6,16 +6,16 @@ const LOG_BLOCK = 12;
 
 const ALGORITHM_ID: Readonly<Record<VerityAlgorithm, number>> = { sha256: 1, sha512: 2 }; // linux/fsverity.h FS_VERITY_HASH_ALG_*
 
-/** Hashes `count` blocks of 4096 bytes that follow each other from `from`; the hashes follow each other in `out` from `at`. */
-export type HashBlocks = (bytes: Uint8Array, from: number, count: number, out: Uint8Array, at: number) => void;
+/** Hashes `count` blocks of 4096 bytes (or `length`) that follow each other from `from`; the hashes follow each other in `out` from `at`. */
+export type HashBlocks = (bytes: Uint8Array, from: number, count: number, out: Uint8Array, at: number, length?: number) => void;
 
 /** With what every Node has: a call and a few allocations for each block. */
 export function nodeBlockHasher(algorithm: VerityAlgorithm): HashBlocks {
   const size = DIGEST_SIZE[algorithm];
-  return (bytes, from, count, out, at) => {
+  return (bytes, from, count, out, at, length = VERITY_BLOCK) => {
     for (let index = 0; index < count; index += 1) {
-      const start = from + index * VERITY_BLOCK;
-      out.set(hash(algorithm, bytes.subarray(start, start + VERITY_BLOCK), 'buffer'), at + index * size);
+      const start = from + index * length;
+      out.set(hash(algorithm, bytes.subarray(start, start + length), 'buffer'), at + index * size);
     }
   };
 }
@@ -26,7 +26,7 @@ export interface VerityTree {
   pushBlocks(bytes: Uint8Array, from: number, count: number): void;
   /** Takes the next hashes of a level, where the caller has hashed what is below: 0 holds the hashes of data, 1 those of level 0, and so on. */
   pushHashes(level: number, hashes: Uint8Array): void;
-  /** Ends the file, of `size` bytes, and returns its raw digest. The tree is empty again. */
+  /** Ends the file, of `size` bytes, and returns its raw digest, which stays valid until the next one. The tree is empty again. */
   digest(size: number): Uint8Array;
 }
 
@@ -41,6 +41,7 @@ interface Level {
 export function createVerityTree(algorithm: VerityAlgorithm, hashBlocks = nodeBlockHasher(algorithm)): VerityTree {
   const hashSize = DIGEST_SIZE[algorithm];
   const levels: Level[] = [];
+  const result = new Uint8Array(hashSize);
   const descriptor = newDescriptor(algorithm);
   const descriptorSize = new DataView(descriptor.buffer);
 
@@ -94,7 +95,8 @@ export function createVerityTree(algorithm: VerityAlgorithm, hashBlocks = nodeBl
       for (const level of levels) level.fill = level.hashes = 0;
       descriptorSize.setBigUint64(8, BigInt(size), true);
       descriptor.set(root, 16);
-      return hash(algorithm, descriptor, 'buffer');
+      hashBlocks(descriptor, 0, 1, result, 0, descriptor.length);
+      return result;
     },
   };
 }

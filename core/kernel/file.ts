@@ -52,7 +52,7 @@ function openHow(flags: number, mode: number, resolve: number): Buffer {
   return how;
 }
 
-function openat2(directory: number, path: string, flags: number, mode: number, resolve: number): OwnedFd {
+function openat2(directory: number, path: string | Uint8Array, flags: number, mode: number, resolve: number): OwnedFd {
   const how = openHow(flags, mode, resolve);
   return OwnedFd.adopt(openat2Call(directory, path, how, how.length));
 }
@@ -63,7 +63,7 @@ export function openPath(path: string, flags: number, mode = 0): OwnedFd {
 }
 
 /** Opens a path strictly below a directory: no symlink, no `..` out, no mount magic on the way. */
-export function openBeneath(directory: Fd, path: string, flags: number, mode = 0): OwnedFd {
+export function openBeneath(directory: Fd, path: string | Uint8Array, flags: number, mode = 0): OwnedFd {
   return openat2(directory.raw, path, flags, mode, STRICTLY_BENEATH);
 }
 
@@ -104,9 +104,10 @@ export function readLinkBytesAt(directory: Fd, name: string): string {
   return buffer.toString('latin1', 0, readlinkatByteCall(directory.raw, name, buffer, buffer.length));
 }
 
-/** Reads into the buffer from an offset; returns the number of bytes, 0 at the end of the file. */
-export function readAt(fd: Fd, buffer: Uint8Array, offset: number): number {
-  return preadCall(fd.raw, buffer, buffer.length, offset);
+/** Reads at most `length` bytes into the buffer from an offset of the file; returns their number, 0 at its end. */
+export function readAt(fd: Fd, buffer: Uint8Array, offset: number, length = buffer.length): number {
+  if (length > buffer.length) throw new RangeError('more bytes asked for than the buffer takes');
+  return preadCall(fd.raw, buffer, length, offset);
 }
 
 /** Reads at the file's own position (pipes, eventfds, inotify, fs contexts). */

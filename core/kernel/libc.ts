@@ -67,7 +67,9 @@ function bytes(value: unknown): Uint8Array {
   return value;
 }
 
-function u64(value: unknown): bigint {
+function u64(value: unknown): bigint | number {
+  // Both are passed as they are; a number is quicker.
+  if (Number.isSafeInteger(value) && (value as number) >= 0) return value as number;
   const wide = BigInt(value as bigint | number);
   if (wide < 0n || wide > 0xffff_ffff_ffff_ffffn) throw new TypeError(`${wide} does not fit 64 bits`);
   return wide;
