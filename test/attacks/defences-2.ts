@@ -494,6 +494,45 @@ export const DEFENCES_2: readonly Defence[] = [
     edits: [{ source: 'daemon/accounts.ts', find: 'if ((held.get(payer) ?? 0) >= limit) {', replace: 'if (limit < 0) {' }],
   },
   {
+    row: 26,
+    file: '26-quota-evasion',
+    pattern: 'clones that the owner takes',
+    defence: 'a mount counts before it is on the ground of its owner',
+    edits: [
+      {
+        source: 'daemon/methods/hand-out.ts',
+        find: `  const mount = countOrClose(built);
+  const locked = await service.parking.lock(built, userns.fd, userns.payer);
+  try {`,
+        replace: `  const locked = await service.parking.lock(built, userns.fd, userns.payer);
+  try {
+    if (caller.isGone()) throw new RequestError('Failed', 'the caller has gone');
+    const mount = countOrClose({ mount: locked });`,
+      },
+    ],
+  },
+  {
+    row: 26,
+    file: '26-quota-evasion',
+    pattern: 'so much room',
+    defence: 'the copies that one user has in the making are limited',
+    edits: [{ source: 'daemon/copies.ts', find: 'own + size > MAX_BYTES_PER_USER || ', replace: '' }],
+  },
+  {
+    row: 26,
+    file: '26-quota-evasion',
+    pattern: 'so much room',
+    defence: 'the room of a copy that came to nothing is given back',
+    edits: [{ source: 'daemon/copies.ts', find: 'done: () => giveBack(payer, size)', replace: 'done: () => {}' }],
+  },
+  {
+    row: 26,
+    file: '26-quota-evasion',
+    pattern: 'one byte more',
+    defence: 'one copy may be as large as all of a user’s, and no larger',
+    edits: [{ source: 'daemon/copies.ts', find: 'own + size > MAX_BYTES_PER_USER || ', replace: 'own > MAX_BYTES_PER_USER || ' }],
+  },
+  {
     row: 29,
     file: '29-log-injection',
     defence: 'text of callers is quoted',
