@@ -77,7 +77,9 @@ function findMatching(policy: Policy, digest: VerityDigest, caller: Caller): Rul
 
 function appliesTo(rule: Rule, caller: Caller): boolean {
   if (rule.uids === null && rule.gids === null) return true;
-  return rule.uids?.has(caller.uid) === true || caller.gids.some((gid) => rule.gids?.has(gid) === true);
+  if (rule.uids?.has(caller.uid) === true) return true;
+  // A rule names a few groups, a caller may be in 65,536.
+  return rule.gids !== null && [...rule.gids].some((gid) => caller.gids.includes(gid));
 }
 
 function firstByName(rules: readonly Rule[]): Rule | undefined {

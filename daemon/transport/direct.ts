@@ -61,6 +61,7 @@ export function serveDirect(
   let lastActivity = Date.now();
   let lastRefusalLog = 0;
   let refused = 0;
+  let lastGroups: { socket: OwnedFd; gids: readonly number[] } | undefined;
   makeNonBlocking(listener);
 
   const ofUser = (payer: number): Connection[] => [...connections].filter((connection) => connection.payer === payer);
@@ -85,6 +86,12 @@ export function serveDirect(
     lastRefusalLog = Date.now();
     log.warn({ uid, refused, connections: connections.size }, 'connections refused: too many');
     refused = 0;
+  }
+
+  /** Read when asked for, and kept until another peer's are: they may be 65,536, connections many, and the calls in one chunk, too. */
+  function groupsOf(socket: OwnedFd, peer: PeerCredentials): readonly number[] {
+    if (lastGroups?.socket !== socket) lastGroups = { socket, gids: [peer.gid, ...peerGroups(socket)] };
+    return lastGroups.gids;
   }
 
   function serve(socket: OwnedFd): void {
@@ -151,9 +158,8 @@ export function serveDirect(
     );
     const caller: Caller = {
       uid: peer.uid,
-      // Read when asked for: they may be 65,536, and connections many.
       get gids() {
-        return open ? [peer.gid, ...peerGroups(socket)] : [peer.gid];
+        return open ? groupsOf(socket, peer) : [peer.gid];
       },
       pid: peer.pid,
       payer,

@@ -176,7 +176,7 @@ async function connectAsMany({ libc, raw, store }: Kit, { socket, count }: { soc
 for (const alive of [true, false]) {
   test(
     `one user under many ids, ${alive ? '' : 'all dead before they are seen, '}has no more than its share`,
-    { timeout: 60_000 },
+    { skip, timeout: 60_000 },
     async () => {
       const attacker = await startActor({ uid: 4779, namespace: 'many', subordinate: 900_000 });
       attackers.push(attacker);

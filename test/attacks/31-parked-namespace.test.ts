@@ -6,16 +6,13 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, afterEach, before, test } from 'node:test';
 
-import type { OwnedFd } from '../../core/kernel/fd.js';
-import { O_RDONLY, openPath } from '../../core/kernel/file.js';
-import { owningUserns } from '../../core/kernel/namespace.js';
-import { sameInode, statFd } from '../../core/kernel/stat.js';
 import { type Actor, startActor } from '../support/actor.js';
 import { settleDown } from '../support/at-rest.js';
-import { type Daemon, openFds, startDaemon } from '../support/daemon.js';
+import { type Daemon, startDaemon } from '../support/daemon.js';
 import { makeErofs, policyText } from '../support/images.js';
 import type { Kit } from '../support/kit.js';
 import { run } from '../support/machine.js';
+import { joinParked } from '../support/parked.js';
 import { makeScratch } from '../support/scratch.js';
 import { heldState } from '../support/state.js';
 import { mountOnce } from '../support/steps.js';
@@ -143,7 +140,7 @@ for (const what of ['list', 'stage-tmpfs', 'stage-fuse', 'points-tmpfs', 'points
       // The invader shares the owner's user namespace: a process that joins it.
       const before = heldState(daemon.pid).fds;
       const threadsBefore = threads();
-      invader = await joinNamespace(owner);
+      invader = await joinParked(daemon.pid, owner, 4769);
       // The invader always wins the race: between the arrival of a mount and its clone lie 20 ms.
       const delay = what.startsWith('points') ? await injectFault(daemon.pid, 'open_tree', 'delay_enter=20000', '1+') : undefined;
       const invasion = invader.do(invade, { fuse, what, ms: 2_500 });
@@ -176,28 +173,3 @@ for (const what of ['list', 'stage-tmpfs', 'stage-fuse', 'points-tmpfs', 'points
 
 /** Mount namespaces held for callers: each thread, and their number is none of a caller's business, holds one of its own and /proc. */
 const namespacesHeld = (fds: Readonly<Record<string, number>>): number => (fds['mnt'] ?? 0) - (fds['/proc'] ?? 0);
-
-/**
- * A second process in an actor's user namespace, holding the mount namespace that the daemon parked there. On many kernels its owner finds
- * it by NS_MNT_GET_NEXT (linux/nsfs.h); where that takes privilege, too, the attack is the same: the test, as root, hands it over.
- */
-async function joinNamespace(of: Actor): Promise<Actor> {
-  const parked = openParked(of.pid);
-  try {
-    return await startActor({ uid: 4769, join: of.pid, inherit: [parked.raw] });
-  } finally {
-    parked.close();
-  }
-}
-
-function openParked(pid: number): OwnedFd {
-  using userns = openPath(`/proc/${pid}/ns/user`, O_RDONLY);
-  for (const [fd, target] of openFds(daemon.pid)) {
-    if (!target.startsWith('mnt:')) continue;
-    const namespace = openPath(`/proc/${daemon.pid}/fd/${fd}`, O_RDONLY);
-    using owner = owningUserns(namespace);
-    if (sameInode(statFd(owner), statFd(userns))) return namespace;
-    namespace.close();
-  }
-  throw new Error('the daemon holds no parked namespace');
-}

@@ -220,6 +220,65 @@ export const DEFENCES_2: readonly Defence[] = [
     ],
   },
   {
+    row: 19,
+    file: '19-floods',
+    pattern: 'made and dropped',
+    defence: 'connections are taken in a few at a time',
+    edits: [{ source: 'daemon/transport/direct.ts', find: 'ACCEPTS_PER_TURN = 16', replace: 'ACCEPTS_PER_TURN = 1_000_000_000' }],
+  },
+  {
+    row: 19,
+    file: '19-floods',
+    pattern: 'so short',
+    defence: 'a peer is read a little at a time, and let go for far too many calls',
+    edits: [
+      { source: 'daemon/transport/stream.ts', find: 'READ_SIZE = 8 * 1024', replace: 'READ_SIZE = 1024 * 1024' },
+      { source: 'daemon/transport/peer.ts', find: 'HARD_LIMIT = 4', replace: 'HARD_LIMIT = 1_000_000' },
+    ],
+  },
+  {
+    row: 19,
+    file: '19-floods',
+    pattern: 'take long',
+    defence: 'calls of one user are bounded over all its connections',
+    edits: [{ source: 'daemon/dispatch.ts', find: 'count >= MAX_CALLS_PER_USER', replace: 'count < 0' }],
+  },
+  {
+    row: 19,
+    file: '19-floods',
+    pattern: 'each is looked up in',
+    defence: 'the groups of a peer are read once for all calls of a chunk',
+    edits: [
+      {
+        source: 'daemon/transport/direct.ts',
+        find: 'open ? groupsOf(socket, peer)',
+        replace: 'open ? [peer.gid, ...peerGroups(socket)]',
+      },
+    ],
+  },
+  {
+    row: 19,
+    file: '19-floods',
+    pattern: 'by the last of them',
+    defence: 'there is room for all groups of a peer',
+    edits: [{ source: 'core/kernel/socket.ts', find: "if (!isErrno(error, 'ERANGE')) throw error;", replace: 'throw error;' }],
+  },
+  {
+    row: 19,
+    file: '19-floods',
+    pattern: 'no more memory',
+    defence: 'the groups of a peer are not kept with its connection',
+    edits: [
+      {
+        source: 'daemon/transport/direct.ts',
+        find: `      get gids() {
+        return open ? groupsOf(socket, peer) : [peer.gid];
+      },`,
+        replace: '      gids: [peer.gid, ...peerGroups(socket)],',
+      },
+    ],
+  },
+  {
     row: 20,
     file: '20-hostile-message',
     pattern: 'types of no bytes.*direct socket',
@@ -433,6 +492,45 @@ export const DEFENCES_2: readonly Defence[] = [
     pattern: 'at its limit is refused',
     defence: 'live mounts are limited',
     edits: [{ source: 'daemon/accounts.ts', find: 'if ((held.get(payer) ?? 0) >= limit) {', replace: 'if (limit < 0) {' }],
+  },
+  {
+    row: 26,
+    file: '26-quota-evasion',
+    pattern: 'clones that the owner takes',
+    defence: 'a mount counts before it is on the ground of its owner',
+    edits: [
+      {
+        source: 'daemon/methods/hand-out.ts',
+        find: `  const mount = countOrClose(built);
+  const locked = await service.parking.lock(built, userns.fd, userns.payer);
+  try {`,
+        replace: `  const locked = await service.parking.lock(built, userns.fd, userns.payer);
+  try {
+    if (caller.isGone()) throw new RequestError('Failed', 'the caller has gone');
+    const mount = countOrClose({ mount: locked });`,
+      },
+    ],
+  },
+  {
+    row: 26,
+    file: '26-quota-evasion',
+    pattern: 'so much room',
+    defence: 'the copies that one user has in the making are limited',
+    edits: [{ source: 'daemon/copies.ts', find: 'own + size > MAX_BYTES_PER_USER || ', replace: '' }],
+  },
+  {
+    row: 26,
+    file: '26-quota-evasion',
+    pattern: 'so much room',
+    defence: 'the room of a copy that came to nothing is given back',
+    edits: [{ source: 'daemon/copies.ts', find: 'done: () => giveBack(payer, size)', replace: 'done: () => {}' }],
+  },
+  {
+    row: 26,
+    file: '26-quota-evasion',
+    pattern: 'one byte more',
+    defence: 'one copy may be as large as all of a user’s, and no larger',
+    edits: [{ source: 'daemon/copies.ts', find: 'own + size > MAX_BYTES_PER_USER || ', replace: 'own > MAX_BYTES_PER_USER || ' }],
   },
   {
     row: 29,
