@@ -40,7 +40,7 @@ const HOSTILE: Readonly<Record<string, Redirect>> = {
   'up and back': { to: `../objects/${objectOf(OPEN).place}` },
   'nothing but up': { to: '..' },
   'up at the end': { to: 'aa/..' },
-  'an absolute path': { to: `${'/'}etc/shadow` },
+  'an absolute path': { to: '/etc/shadow' },
   'an empty part': { to: 'aa//bb' },
   'a slash at the end': { to: `${objectOf(OPEN).place}/` },
   'a part that is a dot': { to: `./${objectOf(OPEN).place}` },

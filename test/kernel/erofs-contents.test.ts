@@ -101,7 +101,7 @@ for (const [what, image, seen] of capabilities) {
   test(`a capability ${what}: the kernel and the facts agree`, () => {
     const bytes = makeSmallErofs(image);
     const shown = see(bytes);
-    assert.ok(typeof shown !== 'string', `the kernel refuses it: ${String(shown)}`);
+    assert.ok(typeof shown !== 'string', `the kernel refuses it: ${JSON.stringify(shown)}`);
     assert.equal(shown.capability, seen);
     assert.equal(shown.setUid, true);
     const facts = readErofsFacts(sourceOf(bytes));
@@ -152,5 +152,5 @@ for (const [what, rule, image] of tricks) {
 
 test('the kernel does read a directory in chunks: the refusal is ours', () => {
   const shown = see(makeSmallErofs(tricks[1]![2]));
-  assert.ok(typeof shown !== 'string' && shown.names.includes('f'), String(shown));
+  assert.ok(typeof shown !== 'string' && shown.names.includes('f'), JSON.stringify(shown));
 });
