@@ -97,6 +97,7 @@ export function serveDirect(
       socket.close();
       throw error;
     }
+    socket.closeBy(callerFds.connectionCloserFor(payer));
     if (callerFds.isStuck(payer) || !makeRoom(payer)) return refuse(socket, peer.uid);
     connections.add(openConnection(socket, peer, payer));
   }
@@ -125,11 +126,11 @@ export function serveDirect(
       if (step.done.rest.length > 0) reader.push(step.done.rest, []);
     }
 
+    function requireClosing(): void {
+      if (callerFds.isStuck(payer)) throw new Error('a descriptor of this user does not close');
+    }
+
     function receiveChunk(chunk: Buffer, fds: OwnedFd[]): void {
-      if (callerFds.isStuck(payer)) {
-        for (const fd of fds) fd.close();
-        throw new Error('a descriptor of this user does not close');
-      }
       if (!authenticated) return authenticate(chunk, fds);
       touch();
       reader.push(chunk, fds);
@@ -145,7 +146,7 @@ export function serveDirect(
 
     const stream = openStream(
       socket,
-      { onData: receiveChunk, onClosed },
+      { onReadable: requireClosing, onData: receiveChunk, onClosed },
       callerFds.closerFor(() => payer),
     );
     const caller: Caller = {

@@ -94,6 +94,132 @@ export const DEFENCES_2: readonly Defence[] = [
     edits: [{ source: 'daemon/transport/direct.ts', find: 'handshakeTimeout: 10_000', replace: 'handshakeTimeout: 1_000_000' }],
   },
   {
+    row: 19,
+    file: '19-slow-descriptors',
+    pattern: 'lingers, (before|as the|in a call|that no|in half)',
+    defence: 'what a caller sent is closed by a thread that the caller pays for',
+    edits: [{ source: 'daemon/transport/direct.ts', find: '      callerFds.closerFor(() => payer),\n', replace: '' }],
+  },
+  {
+    row: 19,
+    file: '19-slow-descriptors',
+    pattern: 'never answered, before authentication',
+    defence: 'a file of a caller’s own file system is closed there, too',
+    edits: [{ source: 'daemon/transport/direct.ts', find: '      callerFds.closerFor(() => payer),\n', replace: '' }],
+  },
+  {
+    row: 19,
+    file: '19-slow-descriptors',
+    pattern: 'end the connection|connection too many',
+    defence: 'a connection that may hold descriptors is closed there, too',
+    edits: [
+      {
+        source: 'daemon/transport/direct.ts',
+        find: '    socket.closeBy(callerFds.connectionCloserFor(payer));\n',
+        replace: '',
+      },
+    ],
+  },
+  {
+    row: 19,
+    file: '19-slow-descriptors',
+    pattern: 'out of band',
+    defence: 'no byte is thrown away with its descriptors',
+    edits: [{ source: 'core/kernel/socket.ts', find: '    takeUrgentInline(socket);\n', replace: '' }],
+  },
+  {
+    row: 19,
+    file: '19-slow-descriptors',
+    pattern: 'over the bus',
+    defence: 'what came over the bus is closed elsewhere, too',
+    edits: [
+      {
+        source: 'daemon/start.ts',
+        find: 'callerFds.closerFor(busPayer(callerFds))',
+        replace: '(fd) => (busPayer(callerFds), OwnedFd.adopt(fd).close())',
+      },
+    ],
+  },
+  {
+    row: 19,
+    file: '19-slow-descriptors',
+    pattern: 'is refused until it is closed',
+    defence: 'whoever makes a close hang may send no more',
+    edits: [{ source: 'daemon/closer.ts', find: 'onLate: () => stuck.add(payer)', replace: 'onLate: () => {}' }],
+  },
+  {
+    row: 19,
+    file: '19-slow-descriptors',
+    pattern: 'before it is much',
+    defence: 'what waits to be closed is bounded',
+    edits: [{ source: 'daemon/closer.ts', find: 'const MAX_WAITING = 1_024;', replace: 'const MAX_WAITING = 1_000_000;' }],
+  },
+  {
+    row: 19,
+    file: '19-slow-descriptors',
+    pattern: 'before it is much',
+    defence: 'whoever has too much waiting is not read any further',
+    edits: [{ source: 'daemon/transport/direct.ts', find: '{ onReadable: requireClosing, onData', replace: '{ onData' }],
+  },
+  {
+    row: 19,
+    file: '19-slow-descriptors',
+    pattern: 'while two users',
+    defence: 'a thread that hangs in a close is replaced',
+    edits: [{ source: 'daemon/closer.ts', find: 'const CLOSE_TIMEOUT = 1_000;', replace: 'const CLOSE_TIMEOUT = 1_000_000;' }],
+  },
+  {
+    row: 19,
+    file: '19-slow-descriptors',
+    pattern: 'closing that ends with EINTR',
+    defence: 'a close that was interrupted is not repeated',
+    edits: [
+      {
+        source: 'core/kernel/libc.ts',
+        find: '  closeNative(integerBetween(0, 0x7fff_ffff)(fd));',
+        replace: '  if (closeNative(fd) < 0 && koffi.errno() === EINTR) closeNumber(fd);',
+      },
+    ],
+  },
+  {
+    row: 19,
+    file: '19-slow-descriptors',
+    pattern: 'closing that ends with EIO',
+    defence: 'a close that fails is none of our failures',
+    edits: [
+      {
+        source: 'core/kernel/libc.ts',
+        find: '  closeNative(integerBetween(0, 0x7fff_ffff)(fd));',
+        replace: "  if (closeNative(fd) < 0) throw new SyscallError('close', koffi.errno());",
+      },
+    ],
+  },
+  {
+    row: 19,
+    file: '19-slow-peers',
+    pattern: 'under many ids, has no more',
+    defence: 'a user under many ids is one user',
+    edits: [
+      { source: 'daemon/transport/direct.ts', find: 'payer = payerOfPeer(socket, peer.uid);', replace: 'payer = peer.uid;' },
+    ],
+  },
+  {
+    row: 19,
+    file: '19-slow-peers',
+    pattern: 'all dead before they are seen',
+    defence: 'peers that are dead already are one user',
+    edits: [{ source: 'daemon/userns.ts', find: 'return NOBODY_KNOWN; // ESRCH', replace: 'return uid; // ESRCH' }],
+  },
+  {
+    row: 19,
+    file: '19-slow-peers',
+    pattern: 'never read, checked',
+    defence: 'a check is paid for by the owner of the outermost user namespace',
+    edits: [
+      { source: 'daemon/methods/check.ts', find: 'request, caller, caller.payer)', replace: 'request, caller, caller.uid)' },
+    ],
+  },
+  {
     row: 20,
     file: '20-hostile-message',
     pattern: 'types of no bytes.*direct socket',
@@ -181,7 +307,7 @@ export const DEFENCES_2: readonly Defence[] = [
   },
   {
     row: 24,
-    file: '23-helper-stopped',
+    file: '24-helper-traced',
     pattern: 'as it stands in the namespace',
     defence: 'the helper takes ids of the namespace',
     edits: [
@@ -194,7 +320,14 @@ export const DEFENCES_2: readonly Defence[] = [
   },
   {
     row: 24,
-    file: '23-helper-stopped',
+    file: '24-helper-traced',
+    pattern: 'as it stands in the namespace',
+    defence: 'the helper gives up its groups',
+    edits: [{ source: 'core/kernel/park.c', find: ' || setgroups(0, NULL)', replace: '' }],
+  },
+  {
+    row: 24,
+    file: '24-helper-traced',
     pattern: 'as it stands in the namespace',
     defence: 'the memory of the helper is not its new owner’s: it is never dumpable there',
     edits: [
@@ -202,20 +335,71 @@ export const DEFENCES_2: readonly Defence[] = [
     ],
   },
   {
+    row: 24,
+    file: '24-helper-traced',
+    pattern: 'stopped after each of its steps',
+    defence: 'the helper is not dumpable even for a moment',
+    edits: [
+      {
+        source: 'core/kernel/park.c',
+        find: '\tuid = mapped_id(proc, "uid_map");\n',
+        replace: '\tprctl(PR_SET_DUMPABLE, 1);\n\tuid = mapped_id(proc, "uid_map");\n\tprctl(PR_SET_DUMPABLE, 0);\n',
+      },
+    ],
+  },
+  {
+    row: 24,
+    file: '24-helper-traced',
+    pattern: 'stopped after each of its steps',
+    defence: 'the helper takes ids of the namespace before its mount namespace stands',
+    edits: [
+      {
+        source: 'core/kernel/park.c',
+        find: ' || setresgid(gid, gid, gid) || setresuid(uid, uid, uid))',
+        replace: ')',
+      },
+      {
+        source: 'core/kernel/park.c',
+        find: 'if (unshare(CLONE_NEWNS))',
+        replace: 'if (unshare(CLONE_NEWNS) || setresgid(gid, gid, gid) || setresuid(uid, uid, uid))',
+      },
+    ],
+  },
+  {
     row: 25,
-    file: '23-helper-stopped',
-    pattern: 'as it stands in the namespace',
+    file: '25-descriptor-leak',
+    pattern: 'its two pipes alone',
     defence: 'the helper closes whatever it was given',
     edits: [{ source: 'core/kernel/park.c', find: 'if (close_range(2, ~0U, 0))', replace: 'if (0)' }],
   },
   {
     row: 25,
-    file: '23-helper-stopped',
-    pattern: 'close-on-exec',
+    file: '25-descriptor-leak',
+    pattern: 'that the daemon holds',
     defence: 'descriptors are made close-on-exec',
     edits: [
       { source: 'core/kernel/inotify.ts', find: 'inotifyInit1(IN_CLOEXEC | IN_NONBLOCK)', replace: 'inotifyInit1(IN_NONBLOCK)' },
     ],
+  },
+  {
+    row: 25,
+    file: '25-descriptor-leak',
+    pattern: 'only later',
+    defence: 'a clone of a mount is made close-on-exec, however soon it is closed',
+    edits: [
+      {
+        source: 'core/kernel/mount.ts',
+        find: 'OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (path',
+        replace: 'OPEN_TREE_CLONE | (path',
+      },
+    ],
+  },
+  {
+    row: 25,
+    file: '25-descriptor-leak',
+    pattern: 'gets its four descriptors',
+    defence: 'what callers send is close-on-exec',
+    edits: [{ source: 'core/kernel/socket.ts', find: 'MSG_DONTWAIT | MSG_CMSG_CLOEXEC', replace: 'MSG_DONTWAIT' }],
   },
   {
     row: 26,
