@@ -11,7 +11,7 @@ PARK_FLAGS := -static -Os -Wall -Wextra -Werror
 SOURCES := $(shell git ls-files -co --exclude-standard -- '*.ts' '*.mts' 2>/dev/null || find core policy daemon client test bench -name '*.ts')
 UNIT_TESTS = $(patsubst %.ts,build/%.js,$(shell find core policy daemon client bench -name '*.test.ts'))
 
-.PHONY: build check test unit e2e attacks mutants fuzz soak demo bench install clean format deps-build deps-test vm-test
+.PHONY: build check test unit e2e attacks mutants fuzz kills soak demo bench install clean format deps-build deps-test vm-test
 
 build: dist/.built
 
@@ -59,6 +59,10 @@ mutants: deps-test dist/.built
 fuzz: build/.compiled
 	node build/test/fuzz/image.js --count 200000 --seed $${SEED:-1}
 
+# cfsctl mkfs killed at 200 random points; make test has a shorter tier of the same.
+kills: deps-test dist/.built
+	KILLS=200 node --test build/test/e2e/mkfs-killed.test.js
+
 soak: deps-test dist/.built
 	node build/test/soak/soak.js
 
@@ -76,7 +80,7 @@ LIB = $(DESTDIR)$(PREFIX)/lib/cfsmountd
 install: build
 	install -d $(LIB) $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/share/dbus-1/system.d
 	install -m 755 dist/cfsmountd dist/cfsctl dist/cfsmountd-park $(LIB)/
-	install -m 644 dist/cfsmountd-worker.cjs dist/cfsctl-offline.cjs dist/package.json $(LIB)/
+	install -m 644 dist/cfsmountd-worker.cjs dist/cfsctl-offline.cjs dist/cfsctl-worker.cjs dist/package.json $(LIB)/
 	install -d $(LIB)/node_modules/koffi $(LIB)/node_modules/@koromix
 	cp -r node_modules/koffi/package.json node_modules/koffi/*.js node_modules/koffi/*.cjs node_modules/koffi/lib $(LIB)/node_modules/koffi/
 	cp -r node_modules/@koromix/koffi-linux-* $(LIB)/node_modules/@koromix/

@@ -106,6 +106,11 @@ export function print(text: string): void {
   writeAll(STDOUT, text);
 }
 
+/** Writes bytes as they are, for a file or a pipe. */
+export function printBytes(bytes: Uint8Array): void {
+  writeAll(STDOUT, bytes);
+}
+
 /** Characters that are written at once: a system call for each line would be most of the work. */
 const PIECE = 1 << 16;
 
@@ -136,8 +141,8 @@ export function printError(text: string): void {
 }
 
 /** Writes at once: the process may end right behind it. False if nobody reads any more, which is no error. */
-function writeAll(fd: number, text: string): boolean {
-  let rest = Buffer.from(text);
+function writeAll(fd: number, data: string | Uint8Array): boolean {
+  let rest = typeof data === 'string' ? Buffer.from(data) : data;
   while (rest.length > 0) {
     try {
       rest = rest.subarray(writeSync(fd, rest));

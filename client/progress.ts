@@ -12,8 +12,8 @@ export interface Progress extends Disposable {
   advance(bytes: number): void;
 }
 
-/** `total`: bytes there are to do. Disposing it takes the line away. */
-export function showProgress(what: string, total: number): Progress {
+/** `total`: bytes there are to do, as far as is known. Disposing it takes the line away. */
+export function showProgress(what: string, total: number | (() => number)): Progress {
   if (!isatty(2)) return { advance: () => undefined, [Symbol.dispose]: () => undefined };
   let done = 0;
   let next = performance.now() + QUIET;
@@ -24,7 +24,7 @@ export function showProgress(what: string, total: number): Progress {
       if (performance.now() < next) return;
       next = performance.now() + INTERVAL;
       shown = true;
-      printError(`\r${formatProgress(what, done, total)}\u001B[K`);
+      printError(`\r${formatProgress(what, done, typeof total === 'number' ? total : total())}\u001B[K`);
     },
     [Symbol.dispose]() {
       if (shown) printError('\r\u001B[K');

@@ -1,4 +1,4 @@
-// Bundles the two programs, the worker and what cfsctl loads on demand into dist/. koffi stays outside: it is native code, found in node_modules.
+// Bundles the two programs, the workers and what cfsctl loads on demand into dist/. koffi stays outside: it is native code, found in node_modules.
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 
 import { build } from 'esbuild';
@@ -7,6 +7,7 @@ const programs = [
   { in: 'daemon/main.ts', out: 'dist/cfsmountd', executable: true },
   { in: 'daemon/worker/worker.ts', out: 'dist/cfsmountd-worker.cjs', executable: false },
   { in: 'client/cfsctl.ts', out: 'dist/cfsctl', executable: true },
+  { in: 'client/store/file-worker.ts', out: 'dist/cfsctl-worker.cjs', executable: false },
   { in: 'client/offline.ts', out: 'dist/cfsctl-offline.cjs', executable: false },
 ];
 

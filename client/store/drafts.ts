@@ -20,7 +20,9 @@ import {
 } from '../../core/kernel/file.js';
 import { statFd } from '../../core/kernel/stat.js';
 
-const PREFIX = '.tmp-';
+/** Nothing else is called that, so what has such a name may be removed. */
+const NAME = /^\.cfsctl-[0-9a-f]{16}$/;
+const PREFIX = '.cfsctl-';
 
 /** A file that nobody else can see. Disposing it closes it; what was not published is gone. */
 export interface Draft extends Disposable {
@@ -36,6 +38,16 @@ export interface Drafts extends Disposable {
   make(): Draft;
 }
 
+/** Runs a step in the making of a draft, which is gone if that fails. */
+export function orDiscard<T>(draft: Draft, step: () => T): T {
+  try {
+    return step();
+  } catch (error) {
+    draft[Symbol.dispose]();
+    throw error;
+  }
+}
+
 /** Drafts for files of `directory`. They need no cleaning up where the file system has O_TMPFILE. */
 export function openDrafts(directory: Fd): Drafts {
   let unnamed = true;
@@ -43,7 +55,7 @@ export function openDrafts(directory: Fd): Drafts {
   const ownDirectory = (): OwnDirectory => (own ??= makeOwnDirectory(directory));
   return {
     make() {
-      const file = unnamed ? tryUnnamed(directory) : undefined;
+      const file = unnamed ? openWithoutName(directory) : undefined;
       if (file !== undefined) return draftWithoutName(file, directory, ownDirectory);
       unnamed = false;
       return draftWithName(directory, ownDirectory());
@@ -52,11 +64,12 @@ export function openDrafts(directory: Fd): Drafts {
   };
 }
 
-function tryUnnamed(directory: Fd): OwnedFd | undefined {
+/** A file without a name, readable and writable, mode 0600; undefined where the file system has no O_TMPFILE. */
+export function openWithoutName(directory: Fd): OwnedFd | undefined {
   try {
     return openUnnamed(directory);
   } catch (error) {
-    // NFS, FAT and most of FUSE have no O_TMPFILE.
+    // So say NFS, FAT and most of FUSE.
     if (isErrno(error, 'EOPNOTSUPP', 'EISDIR', 'ENOSYS', 'EINVAL')) return undefined;
     throw error;
   }
@@ -136,7 +149,7 @@ function makeOwnDirectory(directory: Fd): OwnDirectory {
 /** Removes what runs that were killed left in a directory of finished files. Those still going on are left alone. */
 export function removeAbandonedDrafts(directory: Fd): void {
   using listing = openBeneath(directory, '.', O_RDONLY | O_DIRECTORY);
-  for (const name of readNames(listing).filter((each) => each.startsWith(PREFIX))) {
+  for (const name of readNames(listing).filter((each) => NAME.test(each))) {
     using abandoned = openIfThere(directory, name);
     if (abandoned === undefined || !tryLock(abandoned) || statFd(abandoned).nlink === 0) continue;
     for (const file of readNames(abandoned)) unlinkAt(abandoned, file);

@@ -16,20 +16,20 @@ import {
 import { readNames } from '../../core/kernel/directory.js';
 import type { OwnedFd } from '../../core/kernel/fd.js';
 import { O_DIRECTORY, O_RDONLY, openEntry, readLinkBytesAt } from '../../core/kernel/file.js';
-import { type EntryStatus, statEntry, statOpenEntry } from '../../core/kernel/stat.js';
-import { atPath, changedError } from './scan-error.js';
+import { type EntryStatus, identityOf, statEntry, statOpenEntry } from '../../core/kernel/stat.js';
+import { atPath, changedError } from './path-error.js';
 import { type XattrReader, createXattrReader } from './scan-xattrs.js';
 
 export interface ScanOptions {
   /** All times are 1970-01-01 00:00. */
-  readonly epoch?: boolean;
+  readonly epoch?: boolean | undefined;
   /** Leave out character and block devices, whiteouts among them. */
-  readonly skipDevices?: boolean;
-  readonly skipXattrs?: boolean;
+  readonly skipDevices?: boolean | undefined;
+  readonly skipXattrs?: boolean | undefined;
   /** Only keys that start with `user.`. */
-  readonly userXattrs?: boolean;
+  readonly userXattrs?: boolean | undefined;
   /** Names of one inode become links to one node, nlink as the file system counts it. Otherwise each name is a node of its own with nlink 1. */
-  readonly hardLinks?: boolean;
+  readonly hardLinks?: boolean | undefined;
 }
 
 /** A regular file that is not empty, met on the way. Its node lacks bytes or digest, and its xattrs. */
@@ -93,7 +93,7 @@ function openDirectory(scan: Scan, fd: OwnedFd, path: string): Open {
 }
 
 function closeDirectory({ shown }: Scan, { fd, status, prefix }: Open, stack: Open[]): void {
-  if (statOpenEntry(fd).state !== status.state) throw changedError(shown + prefix);
+  if (statOpenEntry(fd).state !== status.state) throw changedError(shown + prefix.slice(0, -1));
   fd.close();
   stack.pop();
 }
@@ -102,7 +102,7 @@ function addEntry(scan: Scan, open: Open, name: string, stack: Open[]): void {
   const path = open.prefix + name;
   const entry = atPath(scan.shown + path, () => {
     const status = statEntry(open.fd, name);
-    const known = scan.inodes.get(status.identity);
+    const known = scan.inodes.size > 0 ? scan.inodes.get(identityOf(status)) : undefined;
     if (known !== undefined) return { link: known };
     return addNode(scan, open, { name, path, status }, stack);
   });
@@ -138,11 +138,11 @@ function enterDirectory(scan: Scan, open: Open, { name, path, status }: Found, s
   return child.node;
 }
 
-function rememberLinked({ options, inodes }: Scan, { nlink, identity }: EntryStatus, node: Node): void {
+function rememberLinked({ options, inodes }: Scan, status: EntryStatus, node: Node): void {
   // overlayfs makes all its whiteouts names of one inode; to an image each is a thing of its own.
-  if (options.hardLinks !== true || nlink < 2 || isWhiteout(node)) return;
-  node.nlink = nlink;
-  inodes.set(identity, node);
+  if (options.hardLinks !== true || status.nlink < 2 || isWhiteout(node)) return;
+  node.nlink = status.nlink;
+  inodes.set(identityOf(status), node);
 }
 
 function nodeOf(status: EntryStatus, { epoch }: ScanOptions, more: Partial<Node>): Node {

@@ -5,8 +5,8 @@ import type { Fd } from '../../core/kernel/fd.js';
 import { type Xattrs, readXattrs, readXattrsAt } from '../../core/kernel/xattr.js';
 
 export interface XattrOptions {
-  readonly skipXattrs?: boolean;
-  readonly userXattrs?: boolean;
+  readonly skipXattrs?: boolean | undefined;
+  readonly userXattrs?: boolean | undefined;
 }
 
 export type NodeXattrs = ReadonlyMap<ByteString, ByteString>;

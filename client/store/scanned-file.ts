@@ -3,10 +3,12 @@ import type { ByteString } from '../../core/image/bytes.js';
 import { type VerityAlgorithm, objectPath, verityDigestFromBytes } from '../../core/image/digest.js';
 import type { Node } from '../../core/image/tree.js';
 import type { Fd, OwnedFd } from '../../core/kernel/fd.js';
+import { openFileBeneath } from '../../core/kernel/file.js';
 import { statOpenEntry } from '../../core/kernel/stat.js';
+import { byteStringOf } from './byte-string.js';
 import { type FileHasher, type SizedFile, hashFile } from './file-hasher.js';
 import type { ObjectStore } from './object-store.js';
-import { atPath, changedError } from './scan-error.js';
+import { atPath, changedError } from './path-error.js';
 import type { NodeXattrs, XattrReader } from './scan-xattrs.js';
 
 /** Files of up to this many bytes are in the image itself (lcfs-writer.h LCFS_BUILD_INLINE_FILE_SIZE_LIMIT). */
@@ -14,7 +16,7 @@ const INLINE_LIMIT = 64;
 
 /** A regular file that is not empty, and in which state it was met. */
 export interface FileTask {
-  /** What it is called in errors. Bytes (latin1). */
+  /** Below the root of the scan, with a slash in front. Bytes (latin1). */
   readonly path: string;
   readonly size: number;
   /** EntryStatus.state. */
@@ -31,41 +33,40 @@ export interface FileResult {
 
 /** What a thread works with. */
 export interface FileReader {
+  /** Directory that is scanned. */
+  readonly root: Fd;
+  /** What it is called in errors (latin1). */
+  readonly shown: string;
   readonly hasher: FileHasher;
   readonly xattrs: XattrReader;
   /** Takes the files whose digest is asked for. */
   readonly store: ObjectStore | undefined;
 }
 
-/** Reads the file that `open` opens. Throws `RequestError` if it cannot be read, or is not in the state it was met in before and after. */
-export function readScannedFile(reader: FileReader, task: FileTask, open: () => OwnedFd): FileResult {
-  return atPath(task.path, () => {
+/** Reads a whole file. Throws `RequestError` if that cannot be done, or the file is not in the state it was met in any more. */
+export function readScannedFile(reader: FileReader, task: FileTask, open = () => openScanned(reader, task)): FileResult {
+  return atPath(reader.shown + task.path, () => {
     using file = open();
-    return whileUnchanged(file, task, () => {
-      const bytes = readBytes(reader, { file, size: task.size });
-      return bytes && { ...bytes, xattrs: reader.xattrs.ofOpen(file) };
-    });
+    const bytes = readBytes(reader, { file, size: task.size });
+    const xattrs = reader.xattrs.ofOpen(file);
+    // What was read is what the walk met, from then until now: neither another file nor another state of it.
+    if (bytes === undefined || statOpenEntry(file).state !== task.state) throw changedError(reader.shown + task.path);
+    return { ...bytes, xattrs };
   });
 }
 
-/** Runs what reads a file and returns its result; throws `RequestError` if the file is in another state before or after, or nothing is returned. */
-export function whileUnchanged<T>(file: Fd, { path, state }: FileTask, read: () => T | undefined): T {
-  const result = statOpenEntry(file).state === state ? read() : undefined;
-  if (result === undefined || statOpenEntry(file).state !== state) throw changedError(path);
-  return result;
+/** Opens the file a task speaks of, without waiting for what may have come in its place. */
+export function openScanned({ root }: FileReader, { path }: FileTask): OwnedFd {
+  return openFileBeneath(root, path.slice(1));
 }
 
 function readBytes({ hasher, store }: FileReader, source: SizedFile): Omit<FileResult, 'xattrs'> | undefined {
   if (source.size <= INLINE_LIMIT) {
     const whole = hasher.hashWhole(source);
-    return whole && { content: bytesOf(whole.bytes), digest: undefined };
+    return whole && { content: byteStringOf(whole.bytes), digest: undefined };
   }
   const digest = store === undefined ? hashFile(hasher, source) : store.addFile(source);
-  return digest && { content: undefined, digest: bytesOf(digest) };
-}
-
-function bytesOf(bytes: Uint8Array): ByteString {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1') as ByteString;
+  return digest && { content: undefined, digest: byteStringOf(digest) };
 }
 
 /** Gives a node what its file was found to hold. */

@@ -6,16 +6,16 @@ const LOG_BLOCK = 12;
 
 const ALGORITHM_ID: Readonly<Record<VerityAlgorithm, number>> = { sha256: 1, sha512: 2 }; // linux/fsverity.h FS_VERITY_HASH_ALG_*
 
-/** Hashes `count` blocks of 4096 bytes that follow each other from `from`; the hashes follow each other in `out` from `at`. */
-export type HashBlocks = (bytes: Uint8Array, from: number, count: number, out: Uint8Array, at: number) => void;
+/** Hashes `count` blocks of 4096 bytes (or `length`) that follow each other from `from`; the hashes follow each other in `out` from `at`. */
+export type HashBlocks = (bytes: Uint8Array, from: number, count: number, out: Uint8Array, at: number, length?: number) => void;
 
 /** With what every Node has: a call and a few allocations for each block. */
 export function nodeBlockHasher(algorithm: VerityAlgorithm): HashBlocks {
   const size = DIGEST_SIZE[algorithm];
-  return (bytes, from, count, out, at) => {
+  return (bytes, from, count, out, at, length = VERITY_BLOCK) => {
     for (let index = 0; index < count; index += 1) {
-      const start = from + index * VERITY_BLOCK;
-      out.set(hash(algorithm, bytes.subarray(start, start + VERITY_BLOCK), 'buffer'), at + index * size);
+      const start = from + index * length;
+      out.set(hash(algorithm, bytes.subarray(start, start + length), 'buffer'), at + index * size);
     }
   };
 }
@@ -26,7 +26,7 @@ export interface VerityTree {
   pushBlocks(bytes: Uint8Array, from: number, count: number): void;
   /** Takes the next hashes of a level, where the caller has hashed what is below: 0 holds the hashes of data, 1 those of level 0, and so on. */
   pushHashes(level: number, hashes: Uint8Array): void;
-  /** Ends the file, of `size` bytes, and returns its raw digest. The tree is empty again. */
+  /** Ends the file, of `size` bytes, and returns its raw digest, which stays valid until the next one. The tree is empty again. */
   digest(size: number): Uint8Array;
 }
 
@@ -41,6 +41,9 @@ interface Level {
 export function createVerityTree(algorithm: VerityAlgorithm, hashBlocks = nodeBlockHasher(algorithm)): VerityTree {
   const hashSize = DIGEST_SIZE[algorithm];
   const levels: Level[] = [];
+  const result = new Uint8Array(hashSize);
+  const descriptor = newDescriptor(algorithm);
+  const descriptorSize = new DataView(descriptor.buffer);
 
   const levelAt = (index: number): Level => (levels[index] ??= { block: new Uint8Array(VERITY_BLOCK), fill: 0, hashes: 0 });
   const added = (index: number, level: Level, count: number): void => {
@@ -61,7 +64,7 @@ export function createVerityTree(algorithm: VerityAlgorithm, hashBlocks = nodeBl
   const closeTree = (): Uint8Array => {
     for (let index = 0; index < levels.length; index += 1) {
       const level = levels[index] as Level;
-      if (level.hashes === 1) return level.block.slice(0, hashSize);
+      if (level.hashes === 1) return level.block.subarray(0, hashSize);
       if (level.fill > 0) flush(index, level);
     }
     return new Uint8Array(hashSize);
@@ -90,18 +93,19 @@ export function createVerityTree(algorithm: VerityAlgorithm, hashBlocks = nodeBl
     digest(size) {
       const root = closeTree();
       for (const level of levels) level.fill = level.hashes = 0;
-      return hash(algorithm, encodeDescriptor(algorithm, size, root), 'buffer');
+      descriptorSize.setBigUint64(8, BigInt(size), true);
+      descriptor.set(root, 16);
+      hashBlocks(descriptor, 0, 1, result, 0, descriptor.length);
+      return result;
     },
   };
 }
 
-/** struct fsverity_descriptor of linux/fsverity.h, as the kernel hashes it: no salt, no signature. */
-function encodeDescriptor(algorithm: VerityAlgorithm, size: number, root: Uint8Array): Uint8Array {
+/** struct fsverity_descriptor of linux/fsverity.h, as the kernel hashes it: no salt, no signature. Data size is at 8, root hash at 16. */
+function newDescriptor(algorithm: VerityAlgorithm): Uint8Array {
   const descriptor = new Uint8Array(256);
   descriptor[0] = 1; // version
   descriptor[1] = ALGORITHM_ID[algorithm];
   descriptor[2] = LOG_BLOCK;
-  new DataView(descriptor.buffer).setBigUint64(8, BigInt(size), true);
-  descriptor.set(root, 16);
   return descriptor;
 }

@@ -4,6 +4,7 @@ import { AT_FDCWD, bind, bindSyscall } from './libc.js';
 // All four have the same number on every 64-bit architecture that Linux gained since 5.1.
 const openat2Call = bindSyscall('openat2', 437, ['fd', 'path', 'buffer', 'u64']);
 const openatCall = bind('openat', ['fd', 'name', 'int', 'u32']);
+const openat2ByteCall = bindSyscall('openat2', 437, ['fd', 'name', 'buffer', 'u64']);
 const preadCall = bind('pread', ['fd', 'buffer', 'u64', 'u64'], 'long');
 const pwriteCall = bind('pwrite', ['fd', 'buffer', 'u64', 'u64'], 'long');
 const readCall = bind('read', ['fd', 'buffer', 'u64'], 'long');
@@ -36,15 +37,24 @@ const RESOLVE_NO_MAGICLINKS = 0x02;
 const RESOLVE_NO_SYMLINKS = 0x04;
 const RESOLVE_BENEATH = 0x08;
 
+const STRICTLY_BENEATH = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+const FILE_BENEATH = openHow(O_RDONLY | O_NONBLOCK, 0, STRICTLY_BENEATH);
+
 const AT_SYMLINK_FOLLOW = 0x400;
 const AT_REMOVEDIR = 0x200;
 const MFD_CLOEXEC = 1;
 
-function openat2(directory: number, path: string | Uint8Array, flags: number, mode: number, resolve: number): OwnedFd {
-  const how = Buffer.alloc(24); // struct open_how
+/** struct open_how */
+function openHow(flags: number, mode: number, resolve: number): Buffer {
+  const how = Buffer.alloc(24);
   how.writeBigUInt64LE(BigInt(flags | O_CLOEXEC), 0);
   how.writeBigUInt64LE(BigInt(mode), 8);
   how.writeBigUInt64LE(BigInt(resolve), 16);
+  return how;
+}
+
+function openat2(directory: number, path: string | Uint8Array, flags: number, mode: number, resolve: number): OwnedFd {
+  const how = openHow(flags, mode, resolve);
   return OwnedFd.adopt(openat2Call(directory, path, how, how.length));
 }
 
@@ -55,7 +65,12 @@ export function openPath(path: string, flags: number, mode = 0): OwnedFd {
 
 /** Opens a path strictly below a directory: no symlink, no `..` out, no mount magic on the way. */
 export function openBeneath(directory: Fd, path: string | Uint8Array, flags: number, mode = 0): OwnedFd {
-  return openat2(directory.raw, path, flags, mode, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
+  return openat2(directory.raw, path, flags, mode, STRICTLY_BENEATH);
+}
+
+/** As openBeneath, to read without waiting for what may be there instead of a file; the path is given by its bytes (latin1). */
+export function openFileBeneath(directory: Fd, path: string): OwnedFd {
+  return OwnedFd.adopt(openat2ByteCall(directory.raw, path, FILE_BENEATH, FILE_BENEATH.length));
 }
 
 /** Opens one entry of a directory, given by its bytes (latin1), not following a symlink. The name must be a single one, as readNames gives them. */
@@ -90,9 +105,10 @@ export function readLinkBytesAt(directory: Fd, name: string): string {
   return buffer.toString('latin1', 0, readlinkatByteCall(directory.raw, name, buffer, buffer.length));
 }
 
-/** Reads into the buffer from an offset; returns the number of bytes, 0 at the end of the file. */
-export function readAt(fd: Fd, buffer: Uint8Array, offset: number): number {
-  return preadCall(fd.raw, buffer, buffer.length, offset);
+/** Reads at most `length` bytes into the buffer from an offset of the file; returns their number, 0 at its end. */
+export function readAt(fd: Fd, buffer: Uint8Array, offset: number, length = buffer.length): number {
+  if (length > buffer.length) throw new RangeError('more bytes asked for than the buffer takes');
+  return preadCall(fd.raw, buffer, length, offset);
 }
 
 /** Reads at the file's own position (pipes, eventfds, inotify, fs contexts). */

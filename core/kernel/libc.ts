@@ -67,14 +67,18 @@ function bytes(value: unknown): Uint8Array {
   return value;
 }
 
-function u64(value: unknown): bigint {
+function u64(value: unknown): bigint | number {
+  // Both are passed as they are; a number is quicker.
+  if (Number.isSafeInteger(value) && (value as number) >= 0) return value as number;
   const wide = BigInt(value as bigint | number);
   if (wide < 0n || wide > 0xffff_ffff_ffff_ffffn) throw new TypeError(`${wide} does not fit 64 bits`);
   return wide;
 }
 
+const openNumber = integerBetween(0, 0x7fff_ffff);
+
 const check: Record<Argument, (value: unknown) => unknown> = {
-  fd: (value) => (value === AT_FDCWD ? AT_FDCWD : integerBetween(0, 0x7fff_ffff)(value)),
+  fd: (value) => (value === AT_FDCWD ? AT_FDCWD : openNumber(value)),
   int: integerBetween(-0x8000_0000, 0x7fff_ffff),
   u32: integerBetween(0, 0xffff_ffff),
   u64,
@@ -142,7 +146,7 @@ const closeNative = libc.func('close', 'int', ['int']) as (fd: number) => number
  * that is (the FLUSH of FUSE), so none may be repeated, which would close somebody else's descriptor, or thrown.
  */
 export function closeNumber(fd: number): void {
-  closeNative(integerBetween(0, 0x7fff_ffff)(fd));
+  closeNative(openNumber(fd));
 }
 
 /** Address of a buffer's first byte, for structures that hold pointers. The caller keeps the buffer alive. */

@@ -2,8 +2,8 @@
 // block would cost a tenth of the hashing itself, so all blocks of a call are checked at once.
 import koffi from 'koffi';
 
-/** Hashes `count` blocks of 4096 bytes that follow each other from `from`; the hashes follow each other in `out` from `at`. */
-export type HashBlocks = (bytes: Uint8Array, from: number, count: number, out: Uint8Array, at: number) => void;
+/** Hashes `count` blocks of 4096 bytes (or `length`) that follow each other from `from`; the hashes follow each other in `out` from `at`. */
+export type HashBlocks = (bytes: Uint8Array, from: number, count: number, out: Uint8Array, at: number, length?: number) => void;
 
 const BLOCK = 4096;
 const CALLS = { sha256: { prefix: 'SHA256', hash: 32 }, sha512: { prefix: 'SHA512', hash: 64 } } as const;
@@ -17,16 +17,16 @@ export function loadBlockHasher(algorithm: 'sha256' | 'sha512'): HashBlocks | un
   const { prefix, hash } = CALLS[algorithm];
   const calls = loadCalls(prefix);
   if (calls === undefined) return undefined;
-  return (bytes, from, count, out, at) => {
-    requireRange(bytes, from, count * BLOCK);
+  return (bytes, from, count, out, at, length = BLOCK) => {
+    requireRange(bytes, from, count * length);
     requireRange(out, at, count * hash);
     if (count === 0) return;
     const contextAt = addressNumber(context);
     let block = addressNumber(bytes) + from;
     let result = addressNumber(out) + at;
-    for (let index = 0; index < count; index += 1, block += BLOCK, result += hash) {
+    for (let index = 0; index < count; index += 1, block += length, result += hash) {
       calls.init(contextAt);
-      calls.update(contextAt, block, BLOCK);
+      calls.update(contextAt, block, length);
       calls.final(result, contextAt);
     }
   };
@@ -44,8 +44,17 @@ function loadCalls(prefix: string): { init: Call; update: Call; final: Call } | 
   }
 }
 
+/** The same few buffers are used for file after file. */
+const addresses = new WeakMap<Uint8Array, number>();
+
 function addressNumber(bytes: Uint8Array): number {
-  return Number(koffi.address(bytes));
+  let address = addresses.get(bytes);
+  if (address !== undefined) return address;
+  // The bytes of a short array lie in the heap, where they move, until its buffer is asked for.
+  if (bytes.buffer.byteLength < bytes.length) throw new TypeError('the buffer is detached');
+  address = Number(koffi.address(bytes));
+  addresses.set(bytes, address);
+  return address;
 }
 
 function requireRange(bytes: Uint8Array, from: number, length: number): void {

@@ -24,10 +24,32 @@ export function atPath<T>(path: string, look: () => T): T {
   }
 }
 
+/** Opens what the caller named; the error of a system call says what it is that could not be opened. Throws `RequestError`. */
+export function orCannotOpen<T>(what: string, open: () => T): T {
+  try {
+    return open();
+  } catch (cause) {
+    const code = cause instanceof SyscallError ? cause.code : (cause as NodeJS.ErrnoException).code;
+    if (cause instanceof RequestError || typeof code !== 'string') throw cause;
+    throw new RequestError('BadRequest', `${what} cannot be opened (${code})`, { cause });
+  }
+}
+
+/** It was there a moment ago, and no symlink, directory, empty pipe or device. */
+const GONE: ReadonlySet<string> = new Set([
+  'ENOENT',
+  'ESTALE',
+  'ENODATA',
+  'ELOOP',
+  'ENOTDIR',
+  'EISDIR',
+  'EAGAIN',
+  'ESPIPE',
+  'ENXIO',
+]);
+
 function explain(path: string, cause: SyscallError): RequestError {
-  // It was there a moment ago: it was listed.
-  if (cause.code === 'ENOENT' || cause.code === 'ESTALE' || cause.code === 'ENODATA' || cause.code === 'ELOOP')
-    return changedError(path);
+  if (GONE.has(cause.code)) return changedError(path);
   const hint =
     cause.code === 'EACCES' || cause.code === 'EPERM' ? 'run it as a user who may read everything in the tree' : undefined;
   return new RequestError('Failed', `${showPath(path)} cannot be read (${cause.code})`, { hint, cause });
