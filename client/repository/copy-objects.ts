@@ -1,10 +1,10 @@
 // The objects of an image that was made elsewhere: each is checked on its way into the repository.
-import { verityDigestFromBytes } from '../../core/image/digest.js';
 import type { NeededObject } from '../../core/image/facts.js';
-import { digestAlgorithm, objectPath, type VerityDigest } from '../../core/image/digest.js';
+import { type VerityDigest, digestAlgorithm, objectPath, verityDigestFromBytes } from '../../core/image/digest.js';
 import type { Fd, OwnedFd } from '../../core/kernel/fd.js';
 import { statFd } from '../../core/kernel/stat.js';
 import { RequestError } from '../../core/wire/errors.js';
+import { atPath } from '../store/path-error.js';
 import { openObject, openStore, type PlacedObject } from '../inspect/objects.js';
 import { showBytes } from '../inspect/shown-bytes.js';
 import { showProgress } from '../progress.js';
@@ -43,7 +43,7 @@ export function copyObjects(objects: readonly NeededObject[], target: ObjectStor
     lacking.reduce((sum, { size }) => sum + Number(size), 0),
   );
   for (const object of lacking) {
-    copyObject(object, target, source);
+    atPath(`${Buffer.from(sourcePath).toString('latin1')}/${object.path}`, () => copyObject(object, target, source));
     progress.advance(Number(object.size));
   }
 }

@@ -11,6 +11,7 @@ import { hashFile } from '../inspect/hash-file.js';
 import { openObject } from '../inspect/objects.js';
 import { showBytes } from '../inspect/shown-bytes.js';
 import { type Progress, showProgress } from '../progress.js';
+import { isOfDrafts } from '../store/drafts.js';
 import { REFS, type Ref, digestOfHex, digestOfRef, hasImageEntry, imageEntry, listImageNames, walkRefs } from './entries.js';
 import { openImageOf, readNeeds } from './needs.js';
 import { type Repository, atRepository, readNamesOf } from './repository.js';
@@ -69,7 +70,7 @@ interface StoredFile {
 /** Everything in objects/ but what is in the making. */
 function* listFiles(root: Fd): Generator<StoredFile, void, void> {
   for (const parent of readNamesOf(root, 'objects').sort()) {
-    if (parent.startsWith('.tmp-')) continue;
+    if (isOfDrafts(parent)) continue;
     if (!/^[0-9a-f]{2}$/.test(parent)) {
       yield { path: parent, size: 0 };
       continue;

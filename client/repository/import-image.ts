@@ -1,24 +1,26 @@
 // cfsctl import: a directory, a dump file or an image becomes an image of a repository, with a name.
-import { readFileSync, statSync } from 'node:fs';
-import { parseDump } from '../../core/image/dump-parser.js';
-import { FormatError } from '../../core/image/format-error.js';
-import { factsOf } from '../../core/image/facts.js';
+import { statSync } from 'node:fs';
 import { type VerityDigest, verityDigestFromBytes } from '../../core/image/digest.js';
+import { parseDump } from '../../core/image/dump-parser.js';
+import { factsOf } from '../../core/image/facts.js';
+import { FormatError } from '../../core/image/format-error.js';
 import type { Node } from '../../core/image/tree.js';
 import { chooseVersion } from '../../core/image/version.js';
 import { writeImage } from '../../core/image/writer.js';
 import { O_DIRECTORY, O_RDONLY, openBeneath } from '../../core/kernel/file.js';
 import { RequestError } from '../../core/wire/errors.js';
 import { isImageFile, openAnyImage, readComposefs } from '../inspect/read-image.js';
-import { buildTree } from '../store/build-tree.js';
+import { buildTreeShown } from '../store/build-tree-shown.js';
 import { createFileHasher } from '../store/file-hasher.js';
 import { type ObjectStore, type WrittenObjects, objectStoreIn } from '../store/object-store.js';
+import { atPath, orCannotOpen } from '../store/path-error.js';
+import { readToEnd } from '../store/read-to-end.js';
 import { copyObjects } from './copy-objects.js';
 import { linkImage, setRef } from './links.js';
 import { type Repository, atRepository } from './repository.js';
 
 export interface ImportSource {
-  /** A directory, a dump file, or an image. */
+  /** A directory, a dump file or `-` for one on standard input, or an image. */
   readonly path: string;
   /** Where the objects of a dump file or an image are, as far as the repository does not have them. */
   readonly objects: string | undefined;
@@ -26,40 +28,50 @@ export interface ImportSource {
 
 export interface Imported {
   readonly digest: VerityDigest;
-  /** What was not there before, the image among it. */
+  /** Objects that were not there before, the image among them. */
   readonly written: WrittenObjects;
 }
 
 /** Adds an image and its objects, and then its name. Whatever ends the program before, the repository is as good as it was. Throws `RequestError`. */
-export function importImage(repository: Repository, source: ImportSource, name: string): Imported {
-  return atRepository(repository.path, () => {
-    const { root, algorithm } = repository;
-    using store = objectStoreIn(openBeneath(root, 'objects', O_RDONLY | O_DIRECTORY), createFileHasher(algorithm));
-    const digest = addSource(store, source);
-    store.sync();
+export async function importImage({ root, path, algorithm }: Repository, source: ImportSource, name: string): Promise<Imported> {
+  const directory = atRepository(path, () => openBeneath(root, 'objects', O_RDONLY | O_DIRECTORY));
+  using store = objectStoreIn(directory, `${path}/objects`, createFileHasher(algorithm));
+  const { digest, elsewhere } = await addSource(store, source);
+  store.sync();
+  atRepository(path, () => {
     linkImage(root, digest);
     setRef(root, name, digest);
-    return { digest, written: { ...store.written } };
   });
+  const { objects, bytes } = store.written;
+  return { digest, written: { objects: objects + elsewhere.objects, bytes: bytes + elsewhere.bytes } };
 }
 
-function addSource(store: ObjectStore, { path, objects }: ImportSource): VerityDigest {
-  if (isDirectory(path)) return store.addBytes(imageOf(path, buildTree(path, { store })));
-  if (isImageFile(path)) return addImage(store, path, objects);
+interface AddedSource {
+  readonly digest: VerityDigest;
+  /** Written by other threads. */
+  readonly elsewhere: WrittenObjects;
+}
+
+const NOTHING: WrittenObjects = { objects: 0, bytes: 0 };
+
+async function addSource(store: ObjectStore, { path, objects }: ImportSource): Promise<AddedSource> {
+  if (isDirectory(path)) return await addDirectory(store, path);
+  if (path !== '-' && isImageFile(path)) return { digest: addImage(store, path, objects), elsewhere: NOTHING };
   const root = readDump(path);
   // Before anything is stored: a tree that no image can hold is refused here.
   const bytes = imageOf(path, root);
   copyObjects(factsOf(root).objects, store, objects);
-  return store.addBytes(bytes);
+  return { digest: store.addBytes(bytes), elsewhere: NOTHING };
 }
 
 function isDirectory(path: string): boolean {
-  try {
-    return statSync(path).isDirectory();
-  } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    throw new RequestError('BadRequest', `${path} cannot be opened (${code})`, { cause });
-  }
+  return path !== '-' && orCannotOpen(path, () => statSync(path).isDirectory());
+}
+
+async function addDirectory(store: ObjectStore, path: string): Promise<AddedSource> {
+  const { root, written } = await buildTreeShown(path, { store });
+  const elsewhere = { objects: written.objects - store.written.objects, bytes: written.bytes - store.written.bytes };
+  return { digest: store.addBytes(imageOf(path, root)), elsewhere };
 }
 
 /** Byte by byte as it is: its digest is what people trust. */
@@ -70,19 +82,14 @@ function addImage(store: ObjectStore, path: string, objects: string | undefined)
     copyObjects(factsOf(root).objects, store, objects);
     return store.addBytes(bytes);
   }
-  const digest = store.addFile(image);
+  const digest = atPath(Buffer.from(path).toString('latin1'), () => store.addFile(image));
   if (digest !== undefined) return verityDigestFromBytes(store.algorithm, digest);
   throw new RequestError('Failed', `${path} became shorter while it was read`);
 }
 
-/** Larger ones do not fit into one Buffer everywhere; they would be of a tree of several million files. */
-const MAX_DUMP = 2 ** 31 - 1;
-
 function readDump(path: string): Node {
-  return ofSource(path, () => {
-    if (statSync(path).size > MAX_DUMP) throw new FormatError('dump-size', `a dump file has at most ${MAX_DUMP} bytes`);
-    return parseDump(readFileSync(path));
-  });
+  const bytes = readToEnd(path);
+  return ofSource(path, () => parseDump(bytes));
 }
 
 function imageOf(path: string, root: Node): Uint8Array {
@@ -94,6 +101,6 @@ function ofSource<T>(path: string, make: () => T): T {
     return make();
   } catch (cause) {
     if (!(cause instanceof FormatError)) throw cause;
-    throw new RequestError('BadRequest', `${path}: ${cause.message}`, { cause });
+    throw new RequestError('BadRequest', `${path === '-' ? 'standard input' : path}: ${cause.message}`, { cause });
   }
 }

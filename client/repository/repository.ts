@@ -22,8 +22,6 @@ import { pause } from '../deadline.js';
 import { openDrafts } from '../store/drafts.js';
 import { NEW_META, type RepositoryMeta, parseMeta } from './meta.js';
 
-export const DEFAULT_REPOSITORY = '/var/lib/cfsmountd/repo';
-
 /** Held until it is disposed of, and with it the repository's lock. */
 export interface Repository extends Disposable {
   /** As given on the command line. */
