@@ -71,6 +71,11 @@ export function shortenDigest(digest: string): string {
   return digest.slice(0, digest.indexOf(':') + 13);
 }
 
+/** `1 object`, `2 objects`. */
+export function formatCount(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? '' : 's'}`;
+}
+
 const UNITS = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
 
 /** `1 byte`, `999 bytes`, `1.0 KiB`: for people; exact numbers are in JSON. */

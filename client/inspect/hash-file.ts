@@ -2,6 +2,7 @@ import type { VerityAlgorithm, VerityDigest } from '../../core/image/digest.js';
 import { createVerityHasher } from '../../core/image/verity-hash.js';
 import type { Fd } from '../../core/kernel/fd.js';
 import { readAt } from '../../core/kernel/file.js';
+import { loadBlockHasher } from '../../core/kernel/sha2.js';
 import type { Progress } from '../progress.js';
 
 const CHUNK = 1 << 20;
@@ -14,7 +15,7 @@ export interface HashedFile<A extends VerityAlgorithm> {
 
 /** Computes fs-verity digests of a file, reading it once. What is left to be read is not held in memory. */
 export function hashFile<A extends VerityAlgorithm>(file: Fd, algorithms: readonly A[], progress?: Progress): HashedFile<A> {
-  const hashers = algorithms.map((algorithm) => createVerityHasher(algorithm));
+  const hashers = algorithms.map((algorithm) => createVerityHasher(algorithm, loadBlockHasher(algorithm)));
   const buffer = Buffer.allocUnsafe(CHUNK);
   let size = 0;
   for (let count = readAt(file, buffer, 0); count > 0; count = readAt(file, buffer, size)) {

@@ -1,6 +1,6 @@
 import { FormatError } from '../../core/image/format-error.js';
 import { type ReadImage, readImage } from '../../core/image/reader.js';
-import { type ImageHeader, SUPERBLOCK_WINDOW, parseSuperblock } from '../../core/image/superblock.js';
+import { type ImageHeader, SUPERBLOCK_WINDOW, looksLikeImage, parseSuperblock } from '../../core/image/superblock.js';
 import { type Fd, OwnedFd } from '../../core/kernel/fd.js';
 import { readAt } from '../../core/kernel/file.js';
 import { statFd } from '../../core/kernel/stat.js';
@@ -22,7 +22,11 @@ export interface OpenedImage extends Disposable {
 
 /** Opens an image of either kind. Throws `RequestError` BadRequest, or BadImage. */
 export function openAnyImage(path: string): OpenedImage {
-  const file = openRegularFile(path, undefined);
+  return readAnyImage(path, openRegularFile(path, undefined));
+}
+
+/** The same of an open file, which it takes; `path` is what errors call it. */
+export function readAnyImage(path: string, file: OwnedFd): OpenedImage {
   try {
     const { size } = statFd(file);
     const header = orBadImage(path, () => parseSuperblock(readPart(file, 0, Math.min(size, SUPERBLOCK_WINDOW)), size));
@@ -31,6 +35,12 @@ export function openAnyImage(path: string): OpenedImage {
     file.close();
     throw error;
   }
+}
+
+/** True if a file begins as an image of either kind does, well formed or not. Throws `RequestError` BadRequest. */
+export function isImageFile(path: string): boolean {
+  using file = openRegularFile(path, undefined);
+  return looksLikeImage(readPart(file, 0, Math.min(statFd(file).size, SUPERBLOCK_WINDOW)));
 }
 
 export interface ComposefsImage extends ReadImage {

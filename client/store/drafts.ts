@@ -24,6 +24,11 @@ import { statFd } from '../../core/kernel/stat.js';
 const NAME = /^\.cfsctl-[0-9a-f]{16}$/;
 const PREFIX = '.cfsctl-';
 
+/** True for the name of a directory that holds files in the making. */
+export function isOfDrafts(name: string): boolean {
+  return name.startsWith(PREFIX);
+}
+
 /** A file that nobody else can see. Disposing it closes it; what was not published is gone. */
 export interface Draft extends Disposable {
   /** Readable and writable, mode 0600. */

@@ -9,13 +9,11 @@ import { type ComposefsVersion, chooseVersion } from '../../core/image/version.j
 import { planImage } from '../../core/image/writer.js';
 import { RequestError } from '../../core/wire/errors.js';
 import { formatJson, print } from '../output.js';
-import { showProgress } from '../progress.js';
-import { type Progress, buildTree } from './build-tree.js';
+import { buildTreeShown } from './build-tree-shown.js';
 import { createFileHasher } from './file-hasher.js';
 import { type WrittenObjects, openObjectStore } from './object-store.js';
 import { readToEnd } from './read-to-end.js';
 import type { ScanOptions } from './scan-tree.js';
-import { workerScript } from './worker-script.js';
 import { writeImageFile } from './write-image-file.js';
 
 /** As on the command line. */
@@ -68,19 +66,7 @@ function readDump(source: string): Source {
 async function readDirectory(source: string, options: MkfsOptions): Promise<Source> {
   const { digestStore, useEpoch } = options;
   using store = digestStore === undefined ? undefined : openObjectStore(digestStore, { create: true });
-  let state: Progress | undefined;
-  using progress = showProgress('reading', () => state?.found.bytes ?? 0);
-  const onProgress = (next: Progress): void => {
-    progress.advance(next.read.bytes - (state?.read.bytes ?? 0));
-    state = next;
-  };
-  const { root, written } = await buildTree(source, {
-    ...options,
-    epoch: useEpoch,
-    store,
-    onProgress,
-    workerScript: workerScript(),
-  });
+  const { root, written } = await buildTreeShown(source, { ...options, epoch: useEpoch, store });
   return store === undefined ? { root } : { root, written };
 }
 

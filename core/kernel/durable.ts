@@ -14,7 +14,7 @@ const lseekCall = bind('lseek', ['fd', 'u64', 'int'], 'long', { expected: [6, 22
 const ENXIO = 6; // nothing but a hole up to the end
 const SEEK_DATA = 3; // linux/fs.h; EINVAL where a file system does not know it
 const FICLONE = 0x4004_9409; // linux/fs.h
-const LOCK_EX_NB = 2 | 4; // asm-generic/fcntl.h
+const LOCK = { shared: 1 | 4, exclusive: 2 | 4 }; // asm-generic/fcntl.h, with LOCK_NB
 
 /** Waits until the file, with its size, or the directory with its names is on the disk. */
 export function fsync(file: Fd): void {
@@ -31,9 +31,9 @@ export function renameAt(from: Fd, name: string, to: Fd, newName: string): void 
   renameatCall(from.raw, name, to.raw, newName);
 }
 
-/** Takes the lock of an open file, without waiting, until its last descriptor is closed; false if somebody else has it. */
-export function tryLock(file: Fd): boolean {
-  return flockCall(file.raw, LOCK_EX_NB) === 0;
+/** Takes the lock of an open file or directory, without waiting, until its last descriptor is closed; false if somebody else has one that goes against it. */
+export function tryLock(file: Fd, kind: keyof typeof LOCK = 'exclusive'): boolean {
+  return flockCall(file.raw, LOCK[kind]) === 0;
 }
 
 /** Sets permissions, whatever the umask. */

@@ -13,6 +13,7 @@ const readCall = bind('read', ['fd', 'buffer', 'u64'], 'long');
 const readlinkatCall = bind('readlinkat', ['fd', 'path', 'buffer', 'u64'], 'long');
 const readlinkatByteCall = bind('readlinkat', ['fd', 'name', 'buffer', 'u64'], 'long');
 const linkatCall = bind('linkat', ['fd', 'path', 'fd', 'path', 'int']);
+const symlinkatCall = bind('symlinkat', ['path', 'fd', 'path']);
 const mkdiratCall = bind('mkdirat', ['fd', 'path', 'u32']);
 const unlinkatCall = bind('unlinkat', ['fd', 'path', 'int']);
 const memfdCreateCall = bind('memfd_create', ['path', 'u32']);
@@ -141,6 +142,11 @@ export function openUnnamed(directory: Fd): OwnedFd {
 /** Gives an unnamed file a name. Throws SyscallError EEXIST if the name is taken. */
 export function linkUnnamed(file: Fd, directory: Fd, name: string): void {
   linkatCall(AT_FDCWD, procPath(file), directory.raw, name, AT_SYMLINK_FOLLOW);
+}
+
+/** Throws SyscallError EEXIST if the name is taken. */
+export function makeSymlinkAt(target: string, directory: Fd, name: string): void {
+  symlinkatCall(target, directory.raw, name);
 }
 
 export function makeDirectoryAt(directory: Fd, name: string, mode: number): void {

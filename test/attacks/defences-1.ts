@@ -590,7 +590,7 @@ export const DEFENCES_1: readonly Defence[] = [
     defence: 'names are made of few characters',
     edits: [
       {
-        source: 'core/wire/schemas.ts',
+        source: 'core/wire/image-name.ts',
         find: 'if (!components.every((component) => COMPONENT.test(component))) {',
         replace: 'if (components.length === 0) {',
       },
@@ -601,7 +601,7 @@ export const DEFENCES_1: readonly Defence[] = [
     file: '13-repository-escape',
     pattern: 'bytes',
     defence: 'names have a length',
-    edits: [{ source: 'core/wire/schemas.ts', find: "text === '' || text.length > MAX_NAME_BYTES", replace: "text === ''" }],
+    edits: [{ source: 'core/wire/image-name.ts', find: "text === '' || text.length > MAX_NAME_BYTES", replace: "text === ''" }],
   },
   {
     row: 6,

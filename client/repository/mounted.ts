@@ -1,0 +1,71 @@
+// Which images are mounted, as far as their objects may be in a repository.
+import type { VerityDigest } from '../../core/image/digest.js';
+import type { Fd } from '../../core/kernel/fd.js';
+import { O_DIRECTORY, O_PATH, openPath } from '../../core/kernel/file.js';
+import { sameInode, statFd } from '../../core/kernel/stat.js';
+import { RequestError } from '../../core/wire/errors.js';
+import { type OverlayMount, listOverlayMounts } from './live-mounts.js';
+
+export interface MountSources {
+  /** Images of the mounts that the service tells of: those that are attached nowhere are known to it alone. */
+  readonly listServiceMounts: () => readonly VerityDigest[];
+  /** True if what the image needs can be read. */
+  readonly isKnown: (digest: VerityDigest) => boolean;
+  /** The repository's object store. */
+  readonly objects: Fd;
+  /** Leave out mounts of images that are not known. */
+  readonly force: boolean;
+}
+
+/**
+ * Known images that are mounted. A mount of an image that is not known, with objects that may be in this repository, is an error: it would break if they went.
+ * Throws `RequestError` Failed.
+ */
+export function findMounted({ listServiceMounts, isKnown, objects, force }: MountSources): Set<VerityDigest> {
+  const overlays = listOverlayMounts();
+  const told = listServiceMounts();
+  const digests = new Set([...told, ...overlays.flatMap(({ digest }) => digest ?? [])]);
+  const known = new Set([...digests].filter(isKnown));
+  const unknown = [
+    ...[...digests].filter(
+      (digest) =>
+        !known.has(digest) &&
+        mayNeed(
+          overlays.filter((mount) => mount.digest === digest),
+          objects,
+        ),
+    ),
+    ...overlays
+      .filter(({ digest, stores }) => digest === undefined && stores.some((store) => placeOf(store, objects) === 'here'))
+      .map(({ source }) => source),
+  ];
+  if (unknown.length > 0 && !force) throw refuse(unknown);
+  return known;
+}
+
+/** False if every mount of an image is seen to have its objects elsewhere. One that is not seen at all may have them anywhere. */
+function mayNeed(mounts: readonly OverlayMount[], objects: Fd): boolean {
+  return mounts.length === 0 || mounts.some(({ stores }) => stores.some((store) => placeOf(store, objects) !== 'elsewhere'));
+}
+
+/** The path is from the view of whoever made the mount: it counts only if it leads somewhere here, too. `/` is what a detached mount shows. */
+function placeOf(store: string, objects: Fd): 'here' | 'elsewhere' | 'unknown' {
+  if (!store.startsWith('/') || store === '/') return 'unknown';
+  try {
+    using directory = openPath(store, O_PATH | O_DIRECTORY);
+    return sameInode(statFd(directory), statFd(objects)) ? 'here' : 'elsewhere';
+  } catch {
+    return 'unknown';
+  }
+}
+
+function refuse(unknown: readonly string[]): RequestError {
+  const rest = unknown.length === 1 ? '' : ` and ${unknown.length - 1} others`;
+  return new RequestError(
+    'Failed',
+    `an image is mounted that is not in the repository, but may have its objects there: ${unknown[0]}${rest}`,
+    {
+      hint: 'unmount it, or say with --keep FILE which image it is; --force removes objects although the mount may need them',
+    },
+  );
+}
