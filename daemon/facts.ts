@@ -110,7 +110,8 @@ export function createFactsFinder(workers: WorkerPool): FactsFinder {
   }
 
   return {
-    find(image, { canonical, user }) {
+    find(image, { canonical: asked, user }) {
+      const canonical = asked && image.header.type === 'composefs';
       const found = known.get(image.digest);
       if (!found || (canonical && !('refused' in found) && found.canonical === undefined))
         return findOnce(image, canonical, user);

@@ -132,7 +132,8 @@ function carryOut({ job, close }: Exclude<Order, 'end'>): void {
     for (const number of close) OwnedFd.adopt(number).close();
     if (job.kind === 'new-stage' || job.kind === 'lock') goHome();
   }
-  answer({ done: true, grown: hasGrown() });
+  // Others use no more than a buffer, however much of that waits for the garbage collector.
+  answer({ done: true, grown: (job.kind === 'facts' || job.kind === 'objects') && hasGrown() });
 }
 
 leaveHostMounts();

@@ -176,7 +176,7 @@ export const DEFENCES_2: readonly Defence[] = [
     edits: [
       {
         source: 'core/kernel/libc.ts',
-        find: '  closeNative(integerBetween(0, 0x7fff_ffff)(fd));',
+        find: '  closeNative(openNumber(fd));',
         replace: '  if (closeNative(fd) < 0 && koffi.errno() === EINTR) closeNumber(fd);',
       },
     ],
@@ -189,7 +189,7 @@ export const DEFENCES_2: readonly Defence[] = [
     edits: [
       {
         source: 'core/kernel/libc.ts',
-        find: '  closeNative(integerBetween(0, 0x7fff_ffff)(fd));',
+        find: '  closeNative(openNumber(fd));',
         replace: "  if (closeNative(fd) < 0) throw new SyscallError('close', koffi.errno());",
       },
     ],
