@@ -97,6 +97,7 @@ export async function start(config: Config, programDirectory: string, log: Log):
     measurer,
     kept,
     accounts,
+    opening: new Set(),
     current: policy.current,
     hold: policy.hold,
     reload() {
