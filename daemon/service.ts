@@ -27,6 +27,8 @@ export interface Service {
   readonly facts: FactsFinder;
   readonly kept: KeptSuperblocks;
   readonly accounts: Accounts;
+  /** Images of repositories that were found and are being measured, to be mounted or not. */
+  readonly opening: Set<Promise<unknown>>;
   /** The policy in force; replaced as a whole by a reload. */
   current(): LoadedPolicy;
   /** Keeps the policy's repositories open until disposed. */

@@ -99,6 +99,7 @@ export async function start(config: Config, programDirectory: string, log: Log):
     facts: createFactsFinder(workers),
     kept,
     accounts,
+    opening: new Set(),
     current: policy.current,
     hold: policy.hold,
     reload() {

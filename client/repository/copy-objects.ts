@@ -32,7 +32,8 @@ function requirePinned(objects: readonly NeededObject[], { algorithm }: ObjectSt
 
 /** Brings the objects that the repository lacks from another store. Throws `RequestError` BadImage if one is missing there or is not what its name says. */
 export function copyObjects(objects: readonly NeededObject[], target: ObjectStore, sourcePath: string | undefined): void {
-  const lacking = requirePinned(objects, target).filter((object) => !isThere(target.directory, object));
+  const pinned = requirePinned(objects, target).sort((a, b) => (a.path < b.path ? -1 : 1));
+  const lacking = pinned.filter((object) => !isThere(target.directory, object));
   if (lacking.length === 0) return;
   if (sourcePath === undefined) throw missing(lacking, 'the repository', '--objects names the directory they are in');
   using source = openStore(sourcePath);

@@ -10,16 +10,14 @@ import { showBytes } from '../inspect/shown-bytes.js';
 import { removeAbandonedDrafts } from '../store/drafts.js';
 import { REFS, digestOfHex, imageEntry, listImageNames, readLink, walkRefs } from './entries.js';
 import { linkImage, removeAbandonedLinks, removeEntry } from './links.js';
-import { findMounted } from './mounted.js';
+import { type MountSources, findMounted } from './mounted.js';
 import { type KeptImage, keptPaths, openImageOf, readNeeds } from './needs.js';
 import { type Repository, atRepository, readNamesOf } from './repository.js';
 
-export interface GcOptions {
+export interface GcOptions extends Pick<MountSources, 'listServiceMounts' | 'listKernelMounts' | 'force'> {
   readonly dryRun: boolean;
   /** Images outside of the repository whose objects are kept. */
   readonly keep: readonly KeptImage[];
-  readonly force: boolean;
-  readonly listServiceMounts: () => readonly VerityDigest[];
 }
 
 export interface Collected {
@@ -33,9 +31,8 @@ export interface Collected {
 }
 
 /** The repository must be locked exclusively. Throws `RequestError` before anything is removed if what is needed cannot be told. */
-export function collectGarbage(repository: Repository, options: GcOptions): Collected {
-  return atRepository(repository.path, () => {
-    const { root } = repository;
+export function collectGarbage({ root, path }: Repository, options: GcOptions): Collected {
+  return atRepository(path, () => {
     requireNoStreams(root);
     using objects = openBeneath(root, 'objects', O_RDONLY | O_DIRECTORY);
     const named = new Set([...namedImages(root), ...imagesNotLinked(root)]);
@@ -43,11 +40,8 @@ export function collectGarbage(repository: Repository, options: GcOptions): Coll
     const marks = markAll(root, new Set([...named, ...mounted]), options.keep);
     const dead = listImages(root).filter((digest) => !named.has(digest) && !mounted.has(digest));
     if (!options.dryRun) {
-      for (const digest of dead) removeEntry(root, imageEntry(digest));
-      // Mounted while they were being forgotten. Nothing of them is gone yet.
-      for (const late of findMountedImages(root, objects, options)) {
-        if (mounted.has(late)) continue;
-        if (dead.includes(late)) linkImage(root, late);
+      for (const late of forget(root, objects, dead, options)) {
+        if (mounted.has(late) || named.has(late)) continue;
         mark(root, late, marks);
         mounted.add(late);
       }
@@ -57,12 +51,20 @@ export function collectGarbage(repository: Repository, options: GcOptions): Coll
       removeEmptyRefDirectories(root);
     }
     const deleted = sweep(objects, marks, options.dryRun);
-    return {
-      images: dead.filter((digest) => !mounted.has(digest)),
-      ...deleted,
-      mounted: [...mounted].filter((digest) => !named.has(digest)),
-    };
+    const unnamed = [...mounted].filter((digest) => !named.has(digest));
+    return { images: dead.filter((digest) => !mounted.has(digest)), ...deleted, mounted: unnamed };
   });
+}
+
+/**
+ * Takes images out of images/, and then looks at the mounts again: to root, the service answers when it has mounted what it had found before. Those mounted
+ * meanwhile are put back and returned. Nothing of them is gone yet.
+ */
+function forget(root: Fd, objects: Fd, dead: readonly VerityDigest[], options: GcOptions): VerityDigest[] {
+  for (const digest of dead) removeEntry(root, imageEntry(digest));
+  const mounted = [...findMountedImages(root, objects, options)];
+  for (const digest of mounted) if (dead.includes(digest)) linkImage(root, digest);
+  return mounted;
 }
 
 /** Streams of composefs-rs need objects, too, in a form of its own. */
@@ -98,13 +100,13 @@ function imagesNotLinked(root: Fd): VerityDigest[] {
   return listImages(root).filter((digest) => readLink(root, imageEntry(digest)) === undefined);
 }
 
-function findMountedImages(root: Fd, objects: Fd, { keep, force, listServiceMounts }: GcOptions): Set<VerityDigest> {
+function findMountedImages(root: Fd, objects: Fd, { keep, ...sources }: GcOptions): Set<VerityDigest> {
   const isKept = (digest: VerityDigest): boolean => keep.some(({ digests }) => digests.includes(digest));
   const isStored = (digest: VerityDigest): boolean => {
     using image = openImageOf(root, digest);
     return image !== undefined;
   };
-  const mounted = findMounted({ listServiceMounts, objects, force, isKnown: (digest) => isKept(digest) || isStored(digest) });
+  const mounted = findMounted({ ...sources, objects, isKnown: (digest) => isKept(digest) || isStored(digest) });
   return new Set([...mounted].filter(isStored));
 }
 

@@ -4,11 +4,13 @@ import type { Fd } from '../../core/kernel/fd.js';
 import { O_DIRECTORY, O_PATH, openPath } from '../../core/kernel/file.js';
 import { sameInode, statFd } from '../../core/kernel/stat.js';
 import { RequestError } from '../../core/wire/errors.js';
-import { type OverlayMount, listOverlayMounts } from './live-mounts.js';
+import type { OverlayMount } from './live-mounts.js';
 
 export interface MountSources {
   /** Images of the mounts that the service tells of: those that are attached nowhere are known to it alone. */
   readonly listServiceMounts: () => readonly VerityDigest[];
+  /** Overlays that the kernel shows. */
+  readonly listKernelMounts: () => readonly OverlayMount[];
   /** True if what the image needs can be read. */
   readonly isKnown: (digest: VerityDigest) => boolean;
   /** The repository's object store. */
@@ -21,8 +23,8 @@ export interface MountSources {
  * Known images that are mounted. A mount of an image that is not known, with objects that may be in this repository, is an error: it would break if they went.
  * Throws `RequestError` Failed.
  */
-export function findMounted({ listServiceMounts, isKnown, objects, force }: MountSources): Set<VerityDigest> {
-  const overlays = listOverlayMounts();
+export function findMounted({ listServiceMounts, listKernelMounts, isKnown, objects, force }: MountSources): Set<VerityDigest> {
+  const overlays = listKernelMounts();
   const told = listServiceMounts();
   const digests = new Set([...told, ...overlays.flatMap(({ digest }) => digest ?? [])]);
   const known = new Set([...digests].filter(isKnown));

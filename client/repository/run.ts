@@ -7,6 +7,7 @@ import { findImage, requireName } from './find-image.js';
 import { inspectRepository } from './fsck.js';
 import { collectGarbage } from './gc.js';
 import { importImage } from './import-image.js';
+import { listOverlayMounts } from './live-mounts.js';
 import { removeRef, setRef } from './links.js';
 import { readKeptImage } from './needs.js';
 import { formatPolicy } from './policy-text.js';
@@ -72,7 +73,11 @@ export interface GcCommandOptions extends RepositoryOptions {
 export function runGc({ keep, ...options }: GcCommandOptions): void {
   const kept = keep.map(readKeptImage);
   using repository = open(options, { lock: 'exclusive', purpose: 'write' });
-  const { images, objects, bytes, mounted } = collectGarbage(repository, { ...options, keep: kept });
+  const { images, objects, bytes, mounted } = collectGarbage(repository, {
+    ...options,
+    listKernelMounts: listOverlayMounts,
+    keep: kept,
+  });
   const { dryRun } = options;
   if (options.json) return print(formatJson({ dryRun, images, objects, bytes: BigInt(bytes), mounted }));
   printPieces([

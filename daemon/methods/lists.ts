@@ -1,3 +1,5 @@
+import { setImmediate } from 'node:timers/promises';
+
 import type { FdList } from '../../core/kernel/fd.js';
 import { RequestError } from '../../core/wire/errors.js';
 import { parseListImages, parseListMounts } from '../../core/wire/requests.js';
@@ -31,9 +33,17 @@ export function listAllowedImages(service: Service, caller: Caller, body: readon
   return { signature: 'aa{sv}', body: [entries] };
 }
 
-/** The caller's own live mounts; root sees everybody's. */
-export function listOwnMounts(service: Service, caller: Caller, body: readonly unknown[], _fds: FdList): Reply {
+/**
+ * The caller's own live mounts; root sees everybody's, and those that are being made of images already found in a repository: who has just taken an image
+ * out of it then knows all that will ever be mounted of it. A wait for images that callers hand in would be theirs to draw out.
+ */
+export async function listOwnMounts(service: Service, caller: Caller, body: readonly unknown[], _fds: FdList): Promise<Reply> {
   parseListMounts(body);
+  if (caller.uid === 0 && service.opening.size > 0) {
+    await Promise.allSettled(service.opening);
+    // What waited for the images goes on before this, and mounts them without a pause.
+    await setImmediate();
+  }
   const mounts = service.accounts.list().filter(({ uid }) => caller.uid === 0 || uid === caller.uid);
   return { signature: 'aa{sv}', body: [mounts.map(({ payer: _payer, ...entry }) => encodeMountEntry(entry))] };
 }
