@@ -345,6 +345,21 @@ export const DEFENCES_2: readonly Defence[] = [
     ],
   },
   {
+    row: 21,
+    file: '21-error-path-leak',
+    pattern: 'pipes of the helper',
+    defence: 'a helper that cannot be started is an error of one request',
+    edits: [
+      {
+        source: 'daemon/parking.ts',
+        find: `    child.once('error', reject);
+    child.stdout?.once('data', () => resolve());`,
+        replace: `    child.stdout!.once('data', () => resolve());
+    child.once('error', reject);`,
+      },
+    ],
+  },
+  {
     row: 22,
     file: '22-crash-mid-mount',
     pattern: 'killed at linkat',
