@@ -607,4 +607,20 @@ export const DEFENCES_2: readonly Defence[] = [
       { source: 'daemon/parking.ts', find: '    return orClose([locked], () => {', replace: '    return orClose([], () => {' },
     ],
   },
+  {
+    row: 31,
+    file: '31-parked-namespace',
+    pattern: 'takes its time',
+    defence: 'a thread has done with a job’s descriptors before they are given up',
+    edits: [
+      {
+        source: 'daemon/worker/pool.ts',
+        find: `      finish(thread);
+      thread.abandoned = false;
+    } else if (thread.task) settle(thread.task, answer, thread.abandoned);`,
+        replace: `      thread.abandoned = false;
+    } else if (thread.task) settle(finish(thread)!, answer, thread.abandoned);`,
+      },
+    ],
+  },
 ];
