@@ -1,6 +1,7 @@
 // Row 7: overlayfs reads objects with the rights of the one who mounted, here root's. A caller whose image says "my data is at /secrets"
 // passes a store in which that is a file only root can read. Defences: no O_PATH descriptors; a store of a caller's must be on a file
-// system where the kernel can hold each object to its digest, and is made to do so.
+// system where the kernel can hold each object to its digest, and is made to do so. And what another has handed in is no store either: the
+// daemon's copy of it is for those who have shown the same bytes (daemon/copies.ts).
 import assert from 'node:assert/strict';
 import { chmodSync, chownSync, linkSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -11,7 +12,7 @@ import { O_DIRECTORY, O_RDONLY, openPath } from '../../core/kernel/file.js';
 import { measureVerity } from '../../core/kernel/verity.js';
 import { type Actor, startActor } from '../support/actor.js';
 import { type Daemon, startDaemon } from '../support/daemon.js';
-import { digestOfFile, makeSampleRepository, policyText } from '../support/images.js';
+import { digestOfFile, makeErofs, makeSampleRepository, policyText } from '../support/images.js';
 import { SHARED, withoutSample } from '../support/machine.js';
 import { makeScratch } from '../support/scratch.js';
 
@@ -231,5 +232,51 @@ test('a repository that must be checked is refused on this kernel, too', { skip:
     assert.equal(code, 'NotSupported');
   } finally {
     await strict.stop();
+  }
+});
+
+/** Mounts some file, saying that it has a digest; returns what a file of the mount says, or the code of the error. */
+function mountByDigest(who: Actor, address: string, image: string, digest: string): Promise<string> {
+  return who.do(
+    ({ client, file, fs }, { address, image, digest }) => {
+      const connection = client.connect({ address });
+      const fd = file.openPath(image, file.O_RDONLY);
+      try {
+        const { mount } = connection.mountFile(fd, [], { digest });
+        const text = fs.readFileSync(`/proc/self/fd/${mount.raw}/secret.txt`, 'latin1');
+        mount.close();
+        return text;
+      } catch (error) {
+        return (error as { code: string }).code;
+      } finally {
+        fd.close();
+        connection.close();
+      }
+    },
+    { address, image, digest },
+  );
+}
+
+test('an image that another has handed in, and nobody else may read, is not had for its digest', async () => {
+  const [hidden, shown] = [join(scratch.path, 'hidden.erofs'), join(scratch.path, 'shown.erofs')];
+  const digest = makeErofs(hidden, { 'secret.txt': SECRET });
+  makeErofs(shown, { 'other.txt': 'not a secret\n' });
+  chownSync(hidden, UID + 1, UID + 1);
+  chmodSync(hidden, 0o600);
+  const other = await startDaemon({ policy: policyText({ digests: [digest] }) });
+  const owner = await startActor({ uid: UID + 1 });
+  const stranger = await startActor({ uid: UID });
+  try {
+    assert.equal(await mountByDigest(owner, other.address, hidden, digest), SECRET);
+    assert.equal(
+      await mountByDigest(stranger, other.address, hidden, digest).catch((error: Error) => error.message),
+      'openat2: EACCES',
+    );
+    assert.equal(await mountByDigest(stranger, other.address, shown, digest), 'BadImage');
+    // Whoever has shown the bytes need not show them again: that is what the copy is for.
+    assert.equal(await mountByDigest(owner, other.address, shown, digest), SECRET);
+  } finally {
+    await Promise.all([owner.stop(), stranger.stop()]);
+    await other.stop();
   }
 });

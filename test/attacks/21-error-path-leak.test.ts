@@ -134,3 +134,24 @@ test('a user namespace that allows no mount namespace in it: refused, and nothin
   await requireBaseline('new stages that came to nothing');
   sound = true;
 });
+
+test('no descriptor is left for the pipes of the helper: the caller is told, everything is given back, and the next mount works', async () => {
+  sound = false; // a namespace more is parked in the end
+  const stranger = await startActor({ uid: 4755 });
+  try {
+    const mountFirst = () => stranger.do(mountOnce, { address: daemon.address, image });
+    // A process without pipes says so later, when nobody may be listening any more.
+    const fault = await injectFault(daemon.pid, 'socketpair', 'error=EMFILE', '1');
+    await assert.rejects(mountFirst(), { code: 'Failed', message: 'internal error' });
+    await fault.detach();
+    assert.equal(fault.hits().length, 1);
+    assert.equal(daemon.process.exitCode, null, `the service fell over: ${daemon.stderr().slice(-1500)}`);
+    // Not all of the state: a thread may have been started meanwhile, and has some.
+    const kept = ({ fds, loopDevices, children }: HeldState) =>
+      [fds['socket'], fds['user'], fds['/stage'], fds[image], loopDevices, children].join();
+    await daemon.eventually('nothing of it is kept', () => kept(heldState(daemon.pid)) === kept(baseline));
+    await mountFirst();
+  } finally {
+    await stranger.stop();
+  }
+});

@@ -345,6 +345,21 @@ export const DEFENCES_2: readonly Defence[] = [
     ],
   },
   {
+    row: 21,
+    file: '21-error-path-leak',
+    pattern: 'pipes of the helper',
+    defence: 'a helper that cannot be started is an error of one request',
+    edits: [
+      {
+        source: 'daemon/parking.ts',
+        find: `    child.once('error', reject);
+    child.stdout?.once('data', () => resolve());`,
+        replace: `    child.stdout!.once('data', () => resolve());
+    child.once('error', reject);`,
+      },
+    ],
+  },
+  {
     row: 22,
     file: '22-crash-mid-mount',
     pattern: 'killed at linkat',
@@ -590,6 +605,22 @@ export const DEFENCES_2: readonly Defence[] = [
     defence: 'what cannot even be compared is closed, too',
     edits: [
       { source: 'daemon/parking.ts', find: '    return orClose([locked], () => {', replace: '    return orClose([], () => {' },
+    ],
+  },
+  {
+    row: 31,
+    file: '31-parked-namespace',
+    pattern: 'takes its time',
+    defence: 'a thread has done with a job’s descriptors before they are given up',
+    edits: [
+      {
+        source: 'daemon/worker/pool.ts',
+        find: `      finish(thread);
+      thread.abandoned = false;
+    } else if (thread.task) settle(thread.task, answer, thread.abandoned);`,
+        replace: `      thread.abandoned = false;
+    } else if (thread.task) settle(finish(thread)!, answer, thread.abandoned);`,
+      },
     ],
   },
 ];
