@@ -109,10 +109,7 @@ export const DEFENCES_1: readonly Defence[] = [
     file: '02-temporary-mounts',
     pattern: 'nothing to see',
     defence: "the host's mounts are left behind",
-    edits: [
-      { source: 'daemon/worker/stage.ts', find: "umount2('/old', MNT_DETACH);", replace: '' },
-      { source: 'daemon/worker/stage.ts', find: "removeDirectoryAt(root, 'old');", replace: '' },
-    ],
+    edits: [{ source: 'daemon/worker/stage.ts', find: "umount2('.', MNT_DETACH);", replace: '' }],
   },
   {
     row: 4,
