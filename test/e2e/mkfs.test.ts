@@ -1,6 +1,6 @@
 // cfsctl mkfs and digest, as people use them: the built program, compared with reference images and with the tools of others.
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import {
   chmodSync,
   chownSync,
@@ -258,6 +258,22 @@ test('a full disk: which store it was, and the next run goes on', () => {
     assertDone(asUser('verify', 'full.cfs', at('full/objects')), /^1 objects/);
   } finally {
     run('umount', at('full'));
+  }
+});
+
+test('a long file that the store has is not copied to find that out: there need be no room for it', () => {
+  const [long, small] = [at('long'), at('little-room')];
+  mkdirSync(long);
+  mkdirSync(small);
+  writeFileSync(join(long, 'file'), randomBytes(20 << 20));
+  run('mount', '-t', 'tmpfs', '-o', `size=30m,uid=${UID}`, 'tmpfs', small);
+  try {
+    for (const written of ['1', '0']) {
+      const { stdout, stderr } = asUser('--json', 'mkfs', '--digest-store', join(small, 'objects'), long, 'long.cfs');
+      assert.match(stdout, new RegExp(`"written":{"objects":${written},`), stderr);
+    }
+  } finally {
+    run('umount', small);
   }
 });
 
