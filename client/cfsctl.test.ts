@@ -10,7 +10,7 @@ import { O_ACCMODE, O_PATH, O_RDONLY } from '../core/kernel/file.js';
 import { RequestError } from '../core/wire/errors.js';
 import { encodeCheckReport, encodeImageEntry, encodeMountEntry } from '../core/wire/results.js';
 import { variant } from '../core/wire/variants.js';
-import { startFixture } from './fake-service.test.js';
+import { CFSCTL, startFixture } from './fake-service.test.js';
 import { buildProgram } from './program.js';
 
 const GOLDEN = fileURLToPath(new URL('../../client/help.golden.txt', import.meta.url));
@@ -81,6 +81,13 @@ for (const [args, status, stderr] of usage) {
 
 test('--version', async () => {
   assert.deepEqual(await cfsctl('--version'), { status: 0, stdout: '0.1.0\n', stderr: '' });
+});
+
+test('output that nobody reads, or that has no room, is no stack trace', () => {
+  const shell = (line: string) => execFileSync('bash', ['-c', `{ ${line}; } 2>&1`], { encoding: 'utf8' });
+  const quoted = `'${process.execPath}' '${CFSCTL}'`;
+  assert.equal(shell(`${quoted} --help | true`), '');
+  assert.match(shell(`${quoted} --version >/dev/full; echo " $?"`), /^cfsctl: the output cannot be written \(ENOSPC\)\n 1\n$/);
 });
 
 test('--help of every command is that of the golden file', async () => {

@@ -20,8 +20,17 @@ function readAll(file: Fd, target: Uint8Array, offset: number): void {
   }
 }
 
+/** Metadata of millions of files take seconds; what takes longer was made to. Below the time-out of the job, so that the answer is kept. Milliseconds. */
+const MAX_READING = 60_000;
+
 function sourceOfFile(file: Fd): ImageSource {
-  return { size: statFd(file).size, read: (target, offset) => readAll(file, target, offset) };
+  const end = performance.now() + MAX_READING;
+  const read = (target: Uint8Array, offset: number): void => {
+    if (performance.now() > end)
+      throw new FormatError('reading-time', `the image takes more than ${MAX_READING / 1000} s to read`);
+    readAll(file, target, offset);
+  };
+  return { size: statFd(file).size, read };
 }
 
 function readComposefs(file: Fd): Uint8Array {
