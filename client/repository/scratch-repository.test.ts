@@ -58,5 +58,5 @@ export function snapshot(path: string): Readonly<Record<string, string>> {
     const name = join(entry.parentPath, entry.name);
     return [name, entry.isFile() ? readFileSync(name, 'latin1') : entry.isSymbolicLink() ? 'link' : 'directory'];
   });
-  return Object.fromEntries(seen.sort());
+  return Object.fromEntries(seen.sort(([a], [b]) => (a < b ? -1 : 1)));
 }
