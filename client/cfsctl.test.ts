@@ -10,7 +10,7 @@ import { O_ACCMODE, O_PATH, O_RDONLY } from '../core/kernel/file.js';
 import { RequestError } from '../core/wire/errors.js';
 import { encodeCheckReport, encodeImageEntry, encodeMountEntry } from '../core/wire/results.js';
 import { variant } from '../core/wire/variants.js';
-import { startFixture } from './fake-service.test.js';
+import { CFSCTL, startFixture } from './fake-service.test.js';
 import { buildProgram } from './program.js';
 
 const GOLDEN = fileURLToPath(new URL('../../client/help.golden.txt', import.meta.url));
@@ -93,6 +93,13 @@ test('--version', async () => {
   assert.deepEqual(await cfsctl('--version'), { status: 0, stdout: '0.1.0\n', stderr: '' });
 });
 
+test('output that nobody reads, or that has no room, is no stack trace', () => {
+  const shell = (line: string) => execFileSync('bash', ['-c', `{ ${line}; } 2>&1`], { encoding: 'utf8' });
+  const quoted = `'${process.execPath}' '${CFSCTL}'`;
+  assert.equal(shell(`${quoted} --help | true`), '');
+  assert.match(shell(`${quoted} --version >/dev/full; echo " $?"`), /^cfsctl: the output cannot be written \(ENOSPC\)\n 1\n$/);
+});
+
 test('--help of every command is that of the golden file', async () => {
   const commands = buildProgram().commands.map((command) => [command.name()]);
   commands.unshift([]);
@@ -137,6 +144,38 @@ test('check: exit 0 when allowed, 1 when denied, the report on stdout in both', 
   fixture.service = report('deny');
   const denied = await cfsctl('check', 'base', '--json');
   assert.deepEqual([denied.status, denied.stderr, JSON.parse(denied.stdout).verdict], [1, '', 'deny']);
+});
+
+test('check prints what is in the image, and which objects are missing, if the service says', async () => {
+  const facts = { entries: 12, devices: 1, setuid: 2, setgid: 3, fcaps: 4, 'largest-uid': 5000, 'largest-gid': 6000 };
+  const empty: string[] = [];
+  const report = {
+    verdict: 'allow' as const,
+    rule: 'r',
+    because: 'b',
+    hint: '',
+    digest,
+    nosuid: false,
+    noexec: false,
+    considered: empty,
+  };
+  const serve = (more: object) => () => ({
+    body: [encodeCheckReport({ ...report, ...facts, type: 'composefs', canonical: true, objects: 7, ...more })],
+  });
+  fixture.service = serve({ missing: 2 });
+  const { stdout } = await cfsctl('check', 'base');
+  assert.match(
+    stdout,
+    /entries +12\ndevices +1\nset-uid +2\nset-gid +3\nfile caps +4\nlargest uid +5000\nlargest gid +6000\nobjects +7, 2 missing\ncanonical +yes\n$/,
+  );
+  const json = JSON.parse((await cfsctl('--json', 'check', 'base')).stdout) as Record<string, unknown>;
+  assert.deepEqual({ ...json, ...facts, canonical: true, objects: 7, missing: 2 }, json);
+  fixture.service = serve({ missing: 0, canonical: false });
+  assert.match((await cfsctl('check', 'base')).stdout, /objects +7, all there\ncanonical +no\n$/);
+  fixture.service = serve({});
+  assert.match((await cfsctl('check', 'base')).stdout, /objects +7\n/);
+  fixture.service = serve({ type: 'erofs', canonical: false, objects: 0 });
+  assert.match((await cfsctl('check', 'base')).stdout, /largest gid +6000\n$/);
 });
 
 test('check of a path passes descriptors open for reading, not O_PATH', async () => {

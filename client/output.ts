@@ -2,7 +2,7 @@
 import { writeSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { waitReady } from '../core/kernel/poll.js';
-import type { RequestError } from '../core/wire/errors.js';
+import { RequestError } from '../core/wire/errors.js';
 
 const STDOUT = 1;
 const STDERR = 2;
@@ -154,7 +154,7 @@ function writeAll(fd: number, data: string | Uint8Array): boolean {
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
       if (code === 'EPIPE') return false;
-      if (code !== 'EAGAIN') throw error;
+      if (code !== 'EAGAIN') throw new RequestError('Failed', `the output cannot be written (${code})`, { cause: error });
       waitReady({ raw: fd }, 'writable', 1000);
     }
   }

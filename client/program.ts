@@ -23,7 +23,7 @@ import { addStatusCommand } from './commands/status.js';
 import { addTagCommand } from './commands/tag.js';
 import { addVerifyCommand } from './commands/verify.js';
 import { DEFAULT_TIMEOUT_MS } from './connect.js';
-import { type Complaint, formatError, printError } from './output.js';
+import { type Complaint, formatError, print, printError } from './output.js';
 
 const EXAMPLES = `
 ADDRESS is one of
@@ -65,7 +65,7 @@ export function buildProgram(): Command {
     .addHelpText('after', EXAMPLES)
     .configureHelp({ showGlobalOptions: true })
     // Errors are written in one place, below; what commander has to say comes with the exception.
-    .configureOutput({ outputError: () => undefined })
+    .configureOutput({ outputError: () => undefined, writeOut: print, writeErr: printError })
     .exitOverride();
   addMountCommand(program);
   addCheckCommand(program);

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 
 import type { VerityDigest } from '../core/image/digest.js';
+import { isErrno } from '../core/kernel/error.js';
 import type { OwnedFd } from '../core/kernel/fd.js';
 import { procPath } from '../core/kernel/file.js';
 import { createInotify, IN_IGNORED, IN_Q_OVERFLOW, IN_UNMOUNT, readInotify, watchUnmount } from '../core/kernel/inotify.js';
@@ -76,9 +77,22 @@ export function openAccounts(onChange: (event: 'mounted' | 'released', mount: Li
   }
   const watcher = watch(inotify, drain);
 
+  /** To watch a directory takes the right to read it, which not even root has over ids that the mount does not map. */
+  function watchOrExplain(mount: OwnedFd): number {
+    try {
+      return watchUnmount(inotify, procPath(mount));
+    } catch (error) {
+      if (!isErrno(error, 'EACCES')) throw error;
+      const message =
+        'the root directory of the image is closed to all but its owner, an id that your user namespace does not map';
+      const hint = 'mount it in a namespace with more ids: podman unshare cfsctl mount …';
+      throw new RequestError('BadUserNamespace', message, { hint, cause: error });
+    }
+  }
+
   function confirm(payer: number, mount: OwnedFd, facts: Omit<LiveMount, 'id' | 'payer' | 'since'>): LiveMount {
     const entry: LiveMount = { ...facts, payer, id: nextId, since: Date.now() };
-    live.set(watchUnmount(inotify, procPath(mount)), entry);
+    live.set(watchOrExplain(mount), entry);
     nextId += 1n;
     onChange('mounted', entry);
     return entry;

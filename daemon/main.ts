@@ -1,7 +1,8 @@
 #!/usr/bin/env node
-import { realpathSync } from 'node:fs';
+import { realpathSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 
+import { exitNow } from '../core/kernel/exit.js';
 import { PolicyError } from '../policy/problem.js';
 import { ConfigError, createProgram, readConfig, type Config } from './config.js';
 import { openLog, type Log } from './log.js';
@@ -10,8 +11,8 @@ import { start, type Running } from './start.js';
 const USAGE = 2;
 
 function fail(message: string, status: number): never {
-  process.stderr.write(`cfsmountd: ${message}\n`);
-  process.exit(status);
+  writeSync(2, `cfsmountd: ${message}\n`);
+  exitNow(status);
 }
 
 function readConfigOrFail(): Config {
@@ -43,9 +44,9 @@ async function run(config: Config, log: Log): Promise<void> {
     if (ending) return;
     ending = true;
     log.info({ reason }, 'stopping');
-    if (!running) process.exit(0); // no call was answered yet; a socket left behind is replaced
+    if (!running) exitNow(0); // no call was answered yet; a socket left behind is replaced
     running.stop().then(
-      () => process.exit(0),
+      () => exitNow(0),
       (error: unknown) => fail(String(error), 1),
     );
   };
@@ -66,7 +67,7 @@ function main(): void {
   // A bug must not leave a half-working service: the service manager starts a new one, and live mounts go on meanwhile.
   const crash = (error: unknown): void => {
     log.fatal({ err: error }, 'internal error, ending');
-    process.exit(1);
+    exitNow(1);
   };
   process.on('uncaughtException', crash);
   process.on('unhandledRejection', crash);

@@ -9,6 +9,7 @@ import { createCallerFds, type CallerFds } from './closer.js';
 import type { Config } from './config.js';
 import { openCopies } from './copies.js';
 import { createDispatcher } from './dispatch.js';
+import { createFactsFinder } from './facts.js';
 import { probeFeatures } from './features.js';
 import { keepSuperblocks } from './kept-superblocks.js';
 import { listenOn } from './listen.js';
@@ -95,6 +96,7 @@ export async function start(config: Config, programDirectory: string, log: Log):
     parking,
     copies,
     measurer,
+    facts: createFactsFinder(workers),
     kept,
     accounts,
     opening: new Set(),

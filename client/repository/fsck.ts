@@ -71,7 +71,7 @@ interface StoredFile {
 function* listFiles(root: Fd): Generator<StoredFile, void, void> {
   for (const parent of readNamesOf(root, 'objects').sort()) {
     if (isOfDrafts(parent)) continue;
-    if (!/^[0-9a-f]{2}$/.test(parent)) {
+    if (!/^[0-9a-f]{2}$/.test(parent) || statAt(root, `objects/${parent}`).type !== 'directory') {
       yield { path: parent, size: 0 };
       continue;
     }

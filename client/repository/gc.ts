@@ -137,10 +137,10 @@ function removeEmptyRefDirectories(root: Fd): void {
   }
 }
 
-/** Directories `xx` of an object store. */
+/** Directories `xx` of an object store. What else has such a name holds no objects: fsck tells of it. */
 export function listObjectDirectories(objects: Fd): string[] {
   return readNamesOf(objects, '.')
-    .filter((name) => /^[0-9a-f]{2}$/.test(name))
+    .filter((name) => /^[0-9a-f]{2}$/.test(name) && statAt(objects, name).type === 'directory')
     .sort();
 }
 

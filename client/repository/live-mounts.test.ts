@@ -43,12 +43,15 @@ const mounts: [what: string, mount: string, digest: string | undefined, stores: 
     ['/a', '/b c,d'],
   ],
   ['of older tools', 'overlay overlay ro,lowerdir=/x:/y::/data::/more,verity=require', undefined, ['/data', '/more']],
+  ['with a store whose path says little', 'overlay overlay ro,lowerdir=/x::/::../data', undefined, ['/', '../data']],
   ['without a store', `overlay composefs:sha256:${hex} ro,lowerdir+=/`, `sha256:${hex}`, []],
 ];
 for (const [what, mount, digest, stores] of mounts) {
   test(`a mount ${what}`, () => {
-    const [found, ...others] = listOverlayMounts(proc({ 1: { mounts: [mount] } }));
-    assert.deepEqual([found?.digest, found?.stores, others], [digest, stores, []]);
+    const path = proc({ 1: { mounts: [mount] } });
+    const [found, ...others] = listOverlayMounts(path);
+    const seen = stores.map((store) => (store.startsWith('/') && store !== '/' ? `${path}/1/root${store}` : store));
+    assert.deepEqual([found?.digest, found?.stores, others], [digest, seen, []]);
   });
 }
 

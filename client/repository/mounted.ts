@@ -38,7 +38,7 @@ export function findMounted({ listServiceMounts, listKernelMounts, isKnown, obje
         ),
     ),
     ...overlays
-      .filter(({ digest, stores }) => digest === undefined && stores.some((store) => placeOf(store, objects) === 'here'))
+      .filter(({ digest, stores }) => digest === undefined && stores.some((store) => placeOf(store, objects) !== 'elsewhere'))
       .map(({ source }) => source),
   ];
   if (unknown.length > 0 && !force) throw refuse(unknown);
@@ -50,7 +50,7 @@ function mayNeed(mounts: readonly OverlayMount[], objects: Fd): boolean {
   return mounts.length === 0 || mounts.some(({ stores }) => stores.some((store) => placeOf(store, objects) !== 'elsewhere'));
 }
 
-/** The path is from the view of whoever made the mount: it counts only if it leads somewhere here, too. `/` is what a detached mount shows. */
+/** Nothing is known of a path that leads nowhere, and of one that depends on the directory of whoever made the mount. `/` is what a detached layer shows. */
 function placeOf(store: string, objects: Fd): 'here' | 'elsewhere' | 'unknown' {
   if (!store.startsWith('/') || store === '/') return 'unknown';
   try {

@@ -1,4 +1,5 @@
 import type { VerityDigest } from '../../core/image/digest.js';
+import { formatJson } from '../output.js';
 
 /** Where the service looks without being told. */
 const KNOWN_TO_SERVICE: readonly string[] = ['/var/lib/cfsmountd/repo', '/sysroot/composefs'];
@@ -15,7 +16,7 @@ export interface TrustedImage {
 
 /** What an administrator puts into a policy file for an image to be mounted by name. */
 export function formatPolicy({ digest, name, repository, rootOnly }: TrustedImage): string {
-  const section = `[[repository]]\npath = ${JSON.stringify(repository)}\nobjects = "${rootOnly ? 'trusted' : 'verity'}"\n\n`;
+  const section = `[[repository]]\npath = ${formatJson(repository).trimEnd()}\nobjects = "${rootOnly ? 'trusted' : 'verity'}"\n\n`;
   const rule = `[[rule]]\nname = "${name}"\ndigests = ["${digest}"]\nusers = ["NAME"]    # names or ids; with neither users nor groups: everyone\n`;
   return (KNOWN_TO_SERVICE.includes(repository) ? '' : section) + rule;
 }

@@ -36,6 +36,13 @@ function open(path: string, how: Partial<OpenOptions> = {}): Repository {
 const refusal = (code: string, message: RegExp) => (error: unknown) =>
   error instanceof RequestError && error.code === code && message.test(error.message);
 
+test('an empty directory that was there keeps its mode: what it will hold may not be for everybody', () => {
+  const path = fresh();
+  chmodSync(path, 0o700);
+  open(path)[Symbol.dispose]();
+  assert.equal(statSync(path).mode & 0o7777, 0o700);
+});
+
 test('a new repository: directories, meta.json and modes are right, whatever the umask', () => {
   const path = join(fresh(), 'above', 'repository');
   const before = process.umask(0o077);

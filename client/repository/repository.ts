@@ -1,5 +1,5 @@
 // A repository in the composefs layout: objects/xx/…, images/<digest>, images/refs/<name>, meta.json.
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import type { VerityAlgorithm } from '../../core/image/digest.js';
 import { FormatError } from '../../core/image/format-error.js';
 import { readNames } from '../../core/kernel/directory.js';
@@ -43,12 +43,13 @@ export interface OpenOptions {
 /** Opens and locks a repository. Throws `RequestError`: BadRequest if it is none, Timeout if others do not let go of it. */
 export function openRepository({ path, lock, timeoutMs, purpose }: OpenOptions): Repository {
   return atRepository(path, () => {
-    if (purpose === 'create') mkdirSync(path, { recursive: true, mode: 0o755 });
+    const isNew = purpose === 'create' && !existsSync(path);
+    if (isNew) mkdirSync(path, { recursive: true, mode: 0o755 });
     const root = openPath(path, O_RDONLY | O_DIRECTORY);
     try {
       if (purpose !== 'read') requireOwn(root, path);
       waitForLock(root, path, lock, timeoutMs);
-      if (purpose === 'create') completeLayout(root, path);
+      if (purpose === 'create') completeLayout(root, path, isNew);
       const { algorithm, readOnly } = requireLayout(root, path);
       if (readOnly !== undefined && purpose !== 'read') throw new RequestError('NotSupported', `${path}: ${readOnly}`);
       return { path, root, algorithm, [Symbol.dispose]: () => root.close() };
@@ -104,10 +105,11 @@ function waitForLock(root: Fd, path: string, lock: 'shared' | 'exclusive', timeo
 }
 
 /** In this order, so that a run that is killed leaves either nothing that says to be a repository, or one that the next run completes. */
-function completeLayout(root: Fd, path: string): void {
+function completeLayout(root: Fd, path: string, isNew: boolean): void {
   const names = readNamesOf(root, '.').filter((name) => !name.startsWith('.') && name !== 'lost+found');
   if (names.length === 0) {
-    changeMode(root, 0o755);
+    // A directory that was there keeps the mode it was given: objects hold what files closed to others held.
+    if (isNew) changeMode(root, 0o755);
     writeMeta(root);
   } else if (!names.includes('meta.json') && !names.includes('objects')) {
     throw new RequestError('BadRequest', `${path} is neither a repository nor empty`, {
@@ -124,7 +126,7 @@ function writeMeta(root: Fd): void {
   changeMode(draft.file, 0o644);
   fsync(draft.file);
   try {
-    draft.publish('meta.json', false);
+    draft.publish(root, 'meta.json', false);
     fsync(root);
   } catch (error) {
     if (!isErrno(error, 'EEXIST')) throw error;

@@ -35,8 +35,8 @@ export interface Draft extends Disposable {
   readonly file: OwnedFd;
   /** From here on `file` can only be read: fs-verity is for files that nobody has open for writing. */
   closeForWriting(): void;
-  /** Gives it a name below the drafts' directory, in place of what may have that name. Its bytes are durable only if they were synced before. */
-  publish(path: string, replace: boolean): void;
+  /** Gives it a name in a directory, in place of what may have that name. Its bytes are durable only if they were synced before. */
+  publish(parent: Fd, name: string, replace: boolean): void;
 }
 
 export interface Drafts extends Disposable {
@@ -61,9 +61,9 @@ export function openDrafts(directory: Fd): Drafts {
   return {
     make() {
       const file = unnamed ? openWithoutName(directory) : undefined;
-      if (file !== undefined) return draftWithoutName(file, directory, ownDirectory);
+      if (file !== undefined) return draftWithoutName(file, ownDirectory);
       unnamed = false;
-      return draftWithName(directory, ownDirectory());
+      return draftWithName(ownDirectory());
     },
     [Symbol.dispose]: () => own?.remove(),
   };
@@ -80,40 +80,40 @@ export function openWithoutName(directory: Fd): OwnedFd | undefined {
   }
 }
 
-function draftWithoutName(first: OwnedFd, directory: Fd, ownDirectory: () => OwnDirectory): Draft {
+function draftWithoutName(first: OwnedFd, ownDirectory: () => OwnDirectory): Draft {
   let file = first;
   return {
     get file() {
       return file;
     },
     closeForWriting: () => (file = openReadOnly(file)),
-    publish(path, replace) {
-      if (!replace) return linkUnnamed(file, directory, path);
+    publish(parent, name, replace) {
+      if (!replace) return linkUnnamed(file, parent, name);
       const { fd, nextName } = ownDirectory();
-      const name = nextName();
-      linkUnnamed(file, fd, name);
-      renameAt(fd, name, directory, path);
+      const interim = nextName();
+      linkUnnamed(file, fd, interim);
+      renameAt(fd, interim, parent, name);
     },
     [Symbol.dispose]: () => file.close(),
   };
 }
 
-function draftWithName(directory: Fd, { fd, nextName }: OwnDirectory): Draft {
-  const name = nextName();
-  let file = openBeneath(fd, name, O_RDWR | O_CREAT | O_EXCL, 0o600);
+function draftWithName({ fd, nextName }: OwnDirectory): Draft {
+  const interim = nextName();
+  let file = openBeneath(fd, interim, O_RDWR | O_CREAT | O_EXCL, 0o600);
   let named = true;
   return {
     get file() {
       return file;
     },
     closeForWriting: () => (file = openReadOnly(file)),
-    publish(path) {
-      renameAt(fd, name, directory, path);
+    publish(parent, name) {
+      renameAt(fd, interim, parent, name);
       named = false;
     },
     [Symbol.dispose]() {
       file.close();
-      if (named) unlinkAt(fd, name);
+      if (named) unlinkAt(fd, interim);
     },
   };
 }
@@ -157,8 +157,17 @@ export function removeAbandonedDrafts(directory: Fd): void {
   for (const name of readNames(listing).filter((each) => NAME.test(each))) {
     using abandoned = openIfThere(directory, name);
     if (abandoned === undefined || !tryLock(abandoned) || statFd(abandoned).nlink === 0) continue;
+    removeIfOurs(directory, name, abandoned);
+  }
+}
+
+/** Drafts are files. What is not was put there by somebody else, and is in nobody's way. */
+function removeIfOurs(directory: Fd, name: string, abandoned: Fd): void {
+  try {
     for (const file of readNames(abandoned)) unlinkAt(abandoned, file);
     removeDirectoryAt(directory, name);
+  } catch (error) {
+    if (!isErrno(error, 'EISDIR', 'ENOTEMPTY')) throw error;
   }
 }
 
@@ -167,7 +176,7 @@ function openIfThere(directory: Fd, name: string): OwnedFd | undefined {
     return openBeneath(directory, name, O_RDONLY | O_DIRECTORY);
   } catch (error) {
     // Gone meanwhile, nothing of ours, or somebody else's.
-    if (isErrno(error, 'ENOENT', 'ENOTDIR', 'EACCES')) return undefined;
+    if (isErrno(error, 'ENOENT', 'ENOTDIR', 'ELOOP', 'EACCES')) return undefined;
     throw error;
   }
 }

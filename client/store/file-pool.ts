@@ -74,7 +74,10 @@ export function startFilePool(script: string | URL, count: number, surroundings:
   };
   const isBusy = (): boolean => threads.some(({ expected }) => expected.length > 0);
   const wait = async (): Promise<void> => {
-    if (arrived.length === 0) await new Promise<void>((resolve) => (wake = resolve));
+    // What has come already wakes nobody any more.
+    takeIn();
+    if (!isBusy()) return;
+    await new Promise<void>((resolve) => (wake = resolve));
     takeIn();
   };
 

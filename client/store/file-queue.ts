@@ -64,12 +64,13 @@ export function createFileQueue(reader: FileReader, algorithm: VerityAlgorithm):
   };
   const openNext = (pending: Pending): void => {
     const opening = atPath(reader.shown + pending.task.path, () => openScanned(reader, pending.task));
-    const file = longFileOf(reader, opening, pending.task, (result) => {
+    const file = longFileOf(reader, opening, pending.task);
+    opened.add(file);
+    const enqueue = (job: Job): void => void jobs.push(job);
+    file.start(enqueue, (result) => {
       opened.delete(file);
       complete(pending, result);
     });
-    opened.add(file);
-    for (const job of file.jobs) jobs.push(job);
   };
 
   return {

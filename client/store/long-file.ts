@@ -2,48 +2,75 @@ import { byteStringOf } from './byte-string.js';
 import { statOpenEntry } from '../../core/kernel/stat.js';
 import { RANGE } from './file-hasher.js';
 import type { Job } from './file-pool.js';
-import type { OwnedFd } from '../../core/kernel/fd.js';
+import type { Fd, OwnedFd } from '../../core/kernel/fd.js';
 import { atPath, changedError } from './path-error.js';
 import { type FileReader, type FileResult, type FileTask } from './scanned-file.js';
 
 /** A file of several ranges, which any thread may hash. Disposing it closes it. */
 export interface LongFile extends Disposable {
-  /** One for each range. The last that is done gives the result. */
-  readonly jobs: readonly Job[];
+  /** Starts it: gives jobs to `enqueue`, now and, if the file must be copied, when those are done. The last that is done gives the result to `done`. */
+  start(enqueue: (job: Job) => void, done: (result: FileResult) => void): void;
 }
 
 /** Takes a file open for reading. Its jobs throw `RequestError` if it cannot be read or is not in the state it was met in any more. */
-export function longFileOf(reader: FileReader, file: OwnedFd, task: FileTask, done: (result: FileResult) => void): LongFile {
-  const started = reader.store?.startObject({ file, size: task.size });
-  const ranges: Uint8Array[] = [];
-  let finished = false;
-  let left = Math.ceil(task.size / RANGE);
+export function longFileOf(reader: FileReader, file: OwnedFd, task: FileTask): LongFile {
+  const { store } = reader;
+  const { size } = task;
+  let draft = store?.clone({ file, size });
 
-  const take = (index: number, hashes: Uint8Array | undefined): void => {
-    if (hashes === undefined) throw changedError(reader.shown + task.path);
-    ranges[index] = hashes;
-    left -= 1;
-    if (left === 0) done(atPath(reader.shown + task.path, finish));
-  };
-  const finish = (): FileResult => {
-    const digest = reader.hasher.joinRanges(ranges, task.size);
+  const finish = (digest: Uint8Array, done: (result: FileResult) => void): void => {
     const xattrs = reader.xattrs.ofOpen(file);
     if (statOpenEntry(file).state !== task.state) throw changedError(reader.shown + task.path);
-    if (started) reader.store?.finishObject(started.draft, digest, task.size);
-    finished = true;
+    if (draft !== undefined) store?.finishObject(draft, digest, size);
+    draft = undefined;
     file.close();
-    return { content: undefined, digest: byteStringOf(digest), xattrs };
+    done({ content: undefined, digest: byteStringOf(digest), xattrs });
   };
+  /** Once read through without copying: what the store has need not be written. */
+  const mustCopy = (digest: Uint8Array): boolean => store !== undefined && draft === undefined && !store.has(digest, size);
 
-  const source = started?.cloned === true ? started.draft.file : file;
-  const target = started?.cloned === false ? started.draft.file.raw : undefined;
-  const jobs = Array.from({ length: left }, (_, index): Job => {
-    const work = { kind: 'range', file: source.raw, size: task.size, offset: index * RANGE, target } as const;
-    return { work, done: (result) => take(index, result.kind === 'range' ? result.hashes : undefined) };
-  });
-  const close = (): void => {
-    if (!finished) started?.draft[Symbol.dispose]();
-    file.close();
+  return {
+    start(enqueue, done) {
+      const ranges = { reader, task, enqueue };
+      hashRanges(ranges, draft?.file ?? file, undefined, (digest) => {
+        if (!mustCopy(digest)) return finish(digest, done);
+        draft = store?.makeDraft(size);
+        hashRanges(ranges, file, draft?.file, (copied) => finish(copied, done));
+      });
+    },
+    [Symbol.dispose]() {
+      draft?.[Symbol.dispose]();
+      file.close();
+    },
   };
-  return { jobs, [Symbol.dispose]: close };
+}
+
+interface Ranges {
+  readonly reader: FileReader;
+  readonly task: FileTask;
+  readonly enqueue: (job: Job) => void;
+}
+
+/** One job for each range; the last that is done gives the digest to `done`. */
+function hashRanges(
+  { reader, task, enqueue }: Ranges,
+  file: Fd,
+  target: Fd | undefined,
+  done: (digest: Uint8Array) => void,
+): void {
+  const { size } = task;
+  const hashes: Uint8Array[] = [];
+  const count = Math.ceil(size / RANGE);
+  let left = count;
+  for (let index = 0; index < count; index += 1) {
+    enqueue({
+      work: { kind: 'range', file: file.raw, size, offset: index * RANGE, target: target?.raw },
+      done(result) {
+        if (result.kind !== 'range' || result.hashes === undefined) throw changedError(reader.shown + task.path);
+        hashes[index] = result.hashes;
+        left -= 1;
+        if (left === 0) atPath(reader.shown + task.path, () => done(reader.hasher.joinRanges(hashes, size)));
+      },
+    });
+  }
 }

@@ -1,7 +1,7 @@
 import { type VerityAlgorithm, objectPath, verityDigestFromBytes } from '../../core/image/digest.js';
 import { changeMode, fsync, syncfs } from '../../core/kernel/durable.js';
 import { isErrno } from '../../core/kernel/error.js';
-import { type Fd } from '../../core/kernel/fd.js';
+import type { Fd, OwnedFd } from '../../core/kernel/fd.js';
 import { O_DIRECTORY, O_RDONLY, makeDirectoryAt, openBeneath } from '../../core/kernel/file.js';
 import { type FileStatus, statAt } from '../../core/kernel/stat.js';
 import { createSealer } from './sealing.js';
@@ -30,14 +30,30 @@ interface Waiting {
 export function createNaming(directory: Fd, algorithm: VerityAlgorithm): Naming {
   const sealer = createSealer(directory, algorithm);
   const waiting = new Map<string, Waiting>();
-  /** Directories `xx` that are there; those among them whose names may not be durable. */
-  const known = new Set<string>();
+  /** Directories `xx`, held open: no link that somebody puts in place of one leads elsewhere. */
+  const parents = new Map<string, OwnedFd>();
+  /** Those among them whose names may not be durable. */
   const unsynced = new Set<string>();
   const written = { objects: 0, bytes: 0 };
 
   const pathOf = (digest: Uint8Array): string => objectPath(verityDigestFromBytes(algorithm, digest));
+  const openParent = (path: string): OwnedFd | undefined => {
+    const name = path.slice(0, 2);
+    const known = parents.get(name);
+    if (known !== undefined) return known;
+    const opened = openIfThere(directory, name);
+    if (opened !== undefined) parents.set(name, opened);
+    return opened;
+  };
+  const makeParent = (path: string): OwnedFd => {
+    const name = path.slice(0, 2);
+    const made = makeDirectory(directory, name);
+    parents.set(name, made);
+    return made;
+  };
   const isWhole = (path: string, size: number): boolean => {
-    const status = statIfThere(directory, path);
+    const parent = openParent(path);
+    const status = parent && statIfThere(parent, path.slice(3));
     if (status?.type !== 'file' || status.size !== size) return false;
     // Whoever named it may not have waited for the disk.
     unsynced.add(path.slice(0, 2));
@@ -45,12 +61,10 @@ export function createNaming(directory: Fd, algorithm: VerityAlgorithm): Naming 
   };
   const name = (path: string, { draft, size }: Waiting): void => {
     using _ = draft;
-    const parent = path.slice(0, 2);
-    if (!known.has(parent)) makeDirectory(directory, parent);
-    known.add(parent);
-    unsynced.add(parent);
+    const parent = openParent(path) ?? makeParent(path);
+    unsynced.add(path.slice(0, 2));
     sealer.seal(draft, path);
-    if (!publish(directory, draft, path, size)) return;
+    if (!publish(parent, draft, path.slice(3), size)) return;
     written.objects += 1;
     written.bytes += size;
   };
@@ -86,16 +100,18 @@ export function createNaming(directory: Fd, algorithm: VerityAlgorithm): Naming 
     [Symbol.dispose]() {
       for (const { draft } of waiting.values()) draft[Symbol.dispose]();
       waiting.clear();
+      for (const parent of parents.values()) parent.close();
+      parents.clear();
     },
   };
 }
 
 /** False if another run has just named the same object. What has the name but cannot be the object, by its size, is replaced. */
-function publish(directory: Fd, draft: Draft, path: string, size: number): boolean {
-  const status = statIfThere(directory, path);
+function publish(parent: Fd, draft: Draft, name: string, size: number): boolean {
+  const status = statIfThere(parent, name);
   if (status?.type === 'file' && status.size === size) return false;
   try {
-    draft.publish(path, status !== undefined);
+    draft.publish(parent, name, status !== undefined);
     return true;
   } catch (error) {
     if (isErrno(error, 'EEXIST')) return false;
@@ -112,12 +128,26 @@ function statIfThere(directory: Fd, path: string): FileStatus | undefined {
   }
 }
 
-function makeDirectory(directory: Fd, name: string): void {
+function openIfThere(directory: Fd, name: string): OwnedFd | undefined {
+  try {
+    return openBeneath(directory, name, O_RDONLY | O_DIRECTORY);
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return undefined;
+    throw error;
+  }
+}
+
+/** As readable as the objects in it, whatever the umask. */
+function makeDirectory(directory: Fd, name: string): OwnedFd {
   try {
     makeDirectoryAt(directory, name, 0o755);
   } catch (error) {
     if (!isErrno(error, 'EEXIST')) throw error;
+    return openBeneath(directory, name, O_RDONLY | O_DIRECTORY); // another run's
   }
+  const made = openBeneath(directory, name, O_RDONLY | O_DIRECTORY);
+  changeMode(made, 0o755);
+  return made;
 }
 
 function syncDirectory(directory: Fd, path: string): void {

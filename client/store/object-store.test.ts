@@ -164,3 +164,29 @@ test('a store that cannot be opened or made', () => {
   assert.throws(() => openObjectStore(file), refused('cannot be opened \\(ENOTDIR\\)'));
   assert.throws(() => openObjectStore(join(file, 'x'), { create: true }), refused('cannot be opened \\(ENOTDIR\\)'));
 });
+
+test('a link in the place of a directory of objects leads nowhere: nothing is written through it', () => {
+  for (const bytes of [randomBytes(100), randomBytes(RANGE + 1)]) {
+    const path = newPath();
+    const elsewhere = newPath();
+    mkdirSync(path);
+    mkdirSync(elsewhere);
+    symlinkSync(elsewhere, join(path, objectPath(digestOf(bytes)).slice(0, 2)));
+    using store = openObjectStore(path, { create: false, algorithm: 'sha256' });
+    assert.throws(() => {
+      addFile(store, bytes);
+      store.sync();
+    }, /ELOOP|ENOTDIR/);
+    assert.deepEqual(listFiles(elsewhere), []);
+  }
+});
+
+test('directories of objects are as readable as the objects, whatever the umask', () => {
+  const path = newPath();
+  const before = process.umask(0o077);
+  using store = openObjectStore(path, { create: true, algorithm: 'sha256' });
+  const digest = addFile(store, randomBytes(100));
+  store.sync();
+  process.umask(before);
+  assert.equal(statSync(join(path, objectPath(digest), '..')).mode & 0o777, 0o755);
+});

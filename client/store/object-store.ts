@@ -24,8 +24,12 @@ export interface ObjectStore extends Disposable {
   addBytes(bytes: Uint8Array): VerityDigest;
   /** Makes an object of a file, unless there is one, and returns its raw digest. What is hashed is what is stored. Undefined if the file is shorter than said. */
   addFile(source: SizedFile): Uint8Array | undefined;
-  /** A draft for a file, and whether it holds the file's bytes already, sharing its blocks. */
-  startObject(source: SizedFile): { readonly draft: Draft; readonly cloned: boolean };
+  /** Is there such an object, or about to be? */
+  has(digest: Uint8Array, size: number): boolean;
+  /** A draft that shares the blocks of a file, and what happens to the file does not change it; undefined if that cannot be. */
+  clone(source: SizedFile): Draft | undefined;
+  /** A draft of so many bytes, all zero and none on the disk. */
+  makeDraft(size: number): Draft;
   /** Writes to the file of a draft, also one of another store in the same directory. */
   copyTo(draft: Fd): Copy;
   /** Takes a draft, all of whose `size` bytes have this raw digest. */
@@ -68,15 +72,20 @@ export function objectStoreIn(directory: OwnedFd, path: string, hasher: FileHash
     (file: Fd): Copy =>
     (bytes, offset) =>
       inStore(path, () => writeAllAt(file, bytes, offset));
-  const startObject = (source: SizedFile): { draft: Draft; cloned: boolean } =>
+  const clone = (source: SizedFile): Draft | undefined => {
+    if (!sharing.isPossible(source)) return undefined;
+    return inStore(path, () => {
+      const draft = drafts.make();
+      if (orDiscard(draft, () => sharing.clone(source, draft.file))) return draft;
+      draft[Symbol.dispose]();
+      return undefined;
+    });
+  };
+  const makeDraft = (size: number): Draft =>
     inStore(path, () => {
       const draft = drafts.make();
-      return orDiscard(draft, () => {
-        const cloned = sharing.clone(source, draft.file);
-        // Holes of the file stay holes.
-        if (!cloned) truncate(draft.file, source.size);
-        return { draft, cloned };
-      });
+      orDiscard(draft, () => truncate(draft.file, size));
+      return draft;
     });
   const finishObject = (draft: Draft, digest: Uint8Array, size: number): void =>
     orDiscard(draft, () => inStore(path, () => naming.add(draft, digest, size)));
@@ -89,14 +98,18 @@ export function objectStoreIn(directory: OwnedFd, path: string, hasher: FileHash
         naming.add(draft, digest, bytes.length);
       });
     });
-  const copyFile = (source: SizedFile): Uint8Array | undefined => {
-    const { draft, cloned } = startObject(source);
-    const digest = orDiscard(draft, () =>
-      cloned ? hashFile(hasher, { file: draft.file, size: source.size }) : hashFile(hasher, source, copyTo(draft.file)),
-    );
+  const finishRead = (draft: Draft, size: number, read: () => Uint8Array | undefined): Uint8Array | undefined => {
+    const digest = orDiscard(draft, read);
     if (digest === undefined) draft[Symbol.dispose]();
-    else finishObject(draft, digest, source.size);
+    else finishObject(draft, digest, size);
     return digest;
+  };
+  /** Hashes a file to know whether it must be copied, and again what is copied. */
+  const addLongFile = (source: SizedFile): Uint8Array | undefined => {
+    const digest = hashFile(hasher, source);
+    if (digest === undefined || naming.isThere(digest, source.size)) return digest;
+    const draft = makeDraft(source.size);
+    return finishRead(draft, source.size, () => hashFile(hasher, source, copyTo(draft.file)));
   };
 
   return {
@@ -110,12 +123,16 @@ export function objectStoreIn(directory: OwnedFd, path: string, hasher: FileHash
       return verityDigestFromBytes(algorithm, digest);
     },
     addFile(source) {
-      if (source.size > RANGE || sharing.isPossible(source)) return copyFile(source);
+      const shared = clone(source);
+      if (shared !== undefined) return finishRead(shared, source.size, () => hashFile(hasher, { ...source, file: shared.file }));
+      if (source.size > RANGE) return addLongFile(source);
       const whole = hasher.hashWhole(source);
       if (whole !== undefined) keepBytes(whole.digest, whole.bytes);
       return whole?.digest;
     },
-    startObject,
+    has: naming.isThere,
+    clone,
+    makeDraft,
     copyTo,
     finishObject,
     sync: () => inStore(path, naming.sync),

@@ -72,9 +72,9 @@ interface Hands {
 
 async function hashLong({ reader, queue, threads }: Hands, file: OwnedFd, task: FileTask): Promise<Uint8Array> {
   let digest = '';
-  using long = longFileOf(reader, file.duplicate(), task, (result) => (digest = result.digest ?? ''));
+  using long = longFileOf(reader, file.duplicate(), task);
   using progress = showProgress('hashing', task.size);
-  for (const { work, done } of long.jobs) {
+  const enqueue = ({ work, done }: Job): void => {
     queue.jobs.push({
       work,
       done(result) {
@@ -82,7 +82,8 @@ async function hashLong({ reader, queue, threads }: Hands, file: OwnedFd, task: 
         progress.advance(RANGE);
       },
     });
-  }
+  };
+  long.start(enqueue, (result) => (digest = result.digest ?? ''));
   await doJobs(reader, queue, threads, () => undefined);
   return Buffer.from(digest, 'latin1');
 }

@@ -155,6 +155,35 @@ test('threads: the same tree as without, for many files and for a long one', asy
   for (const dump of dumps.slice(1)) assert.equal(dump, dumps[0]);
 });
 
+/** The beginning of a thread's script. */
+const READY = "import { workerData } from 'node:worker_threads'; workerData.port.postMessage({ kind: 'ready' });";
+const threadsThatFail: Readonly<Record<string, [script: string, says: RegExp]>> = {
+  'ends with its first job': ["workerData.port.on('message', () => process.exit());", /ended before its time/],
+  'ends before it has one': ['process.exit();', /^$|ended before its time/],
+  'has a fault of its own': [
+    "workerData.port.on('message', (order) => order === 'end' ? process.exit() : workerData.port.postMessage({ kind: 'failed', message: 'a fault' }));",
+    /^a fault$/,
+  ],
+  'answers what was not asked': [
+    "workerData.port.on('message', (order) => order === 'end' ? process.exit() : workerData.port.postMessage({ kind: 'synced' }));",
+    /answered synced/,
+  ],
+};
+for (const [what, [script, says]] of Object.entries(threadsThatFail)) {
+  test(`a thread that ${what}: an error or the whole tree, and no waiting for ever`, { timeout: 30_000 }, async () => {
+    const workerScript = join(scratch, `${what.replaceAll(' ', '-')}.mjs`);
+    writeFileSync(workerScript, `${READY}\n${script}\n`);
+    const many = join(scratch, 'many');
+    // Time for the thread to come and take part.
+    const onProgress = (): void => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 40);
+    const message = await buildTree(many, { workerScript, threads: 2, onProgress }).then(
+      () => '',
+      (error: Error) => error.message,
+    );
+    assert.match(message, says);
+  });
+}
+
 const CHANGED = { name: 'RequestError', code: 'Failed', message: /victim\/file changed while it was read/, hint: /snapshot/ };
 const path = join(scratch, 'victim/file');
 const other = join(scratch, 'other');

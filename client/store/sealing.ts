@@ -19,7 +19,7 @@ export function createSealer(directory: Fd, algorithm: VerityAlgorithm): Sealer 
       try {
         enableVerity(draft.file, algorithm);
       } catch (error) {
-        // The file system was made without the feature, or the kernel without the algorithm.
+        // The file system was made without the feature or with blocks of less than 4096 bytes, or the kernel without the algorithm.
         if (!isErrno(error, 'EOPNOTSUPP', 'ENOTTY', 'ENOPKG', 'EINVAL')) throw error;
         supported = false;
         return;

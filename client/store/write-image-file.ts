@@ -41,7 +41,7 @@ function writeImage(path: string, bytes: Uint8Array): void {
   using directory = openPath(dirname(target), O_RDONLY | O_DIRECTORY);
   using draft = makeDraft(directory);
   writeAllAt(draft.file, bytes, 0);
-  changeMode(draft.file, old?.permissions ?? 0o666 & ~process.umask());
+  changeMode(draft.file, old === undefined ? 0o666 & ~process.umask() : old.permissions & 0o777);
   fsync(draft.file);
   draft.publish(basename(target));
   fsync(directory);

@@ -1,5 +1,5 @@
 import { FormatError } from './format-error.js';
-import type { ImageHeader } from './superblock.js';
+import type { ImageHeader } from './image-header.js';
 
 // Layout and values: composefs image format, versions 0 and 1 (libcomposefs lcfs-erofs.h, erofs_fs.h).
 const BLOCK = 4096;

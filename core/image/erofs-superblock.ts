@@ -1,6 +1,6 @@
 import { crc32c } from './crc32c.js';
 import { FormatError } from './format-error.js';
-import type { ImageHeader } from './superblock.js';
+import type { ImageHeader } from './image-header.js';
 
 // Offsets and bits: linux/fs/erofs/erofs_fs.h (6.18); rules: erofs_read_superblock() in linux/fs/erofs/super.c, and stricter where said.
 const SB = 1024; // EROFS_SUPER_OFFSET

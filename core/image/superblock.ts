@@ -1,17 +1,9 @@
 import { parseComposefsHeader } from './composefs-header.js';
 import { parseErofsSuperblock } from './erofs-superblock.js';
 import { FormatError } from './format-error.js';
+import type { ImageHeader } from './image-header.js';
 
-/** What the first bytes of an image say about it. */
-export interface ImageHeader {
-  readonly type: 'erofs' | 'composefs';
-  /** The image has POSIX ACLs and must not be mounted with `noacl`. A plain EROFS image does not say; taken as true. */
-  readonly hasAcl: boolean;
-  /** Format version of a composefs image; absent for plain EROFS. */
-  readonly composefsVersion?: 0 | 1;
-  /** Bytes per block. */
-  readonly blockSize: number;
-}
+export type { ImageHeader } from './image-header.js';
 
 /** What parseSuperblock has to see: this many bytes from offset 0, or the whole file if it is shorter. */
 export const SUPERBLOCK_WINDOW = 4096;

@@ -3,6 +3,8 @@ import { AT_FDCWD, bind, bindSyscall } from './libc.js';
 
 // All four have the same number on every 64-bit architecture that Linux gained since 5.1.
 const openat2Call = bindSyscall('openat2', 437, ['fd', 'path', 'buffer', 'u64']);
+/** For paths that may well not be there: asm-generic/errno-base.h ENOENT, EXDEV, ENOTDIR, and errno.h ELOOP. */
+const findCall = bindSyscall('openat2', 437, ['fd', 'path', 'buffer', 'u64'], { expected: [2, 18, 20, 40] });
 const openatCall = bind('openat', ['fd', 'name', 'int', 'u32']);
 const openat2ByteCall = bindSyscall('openat2', 437, ['fd', 'name', 'buffer', 'u64']);
 const preadCall = bind('pread', ['fd', 'buffer', 'u64', 'u64'], 'long');
@@ -76,6 +78,14 @@ export function openFileBeneath(directory: Fd, path: string): OwnedFd {
 /** Opens one entry of a directory, given by its bytes (latin1), not following a symlink. The name must be a single one, as readNames gives them. */
 export function openEntry(directory: Fd, name: string, flags: number): OwnedFd {
   return OwnedFd.adopt(openatCall(directory.raw, name, flags | O_NOFOLLOW | O_CLOEXEC, 0));
+}
+
+const BENEATH_PATH = openHow(O_PATH, 0, STRICTLY_BENEATH);
+
+/** As `openBeneath` with O_PATH; undefined if there is no such path. Cheap either way. */
+export function findBeneath(directory: Fd, path: string): OwnedFd | undefined {
+  const found = findCall(directory.raw, path, BENEATH_PATH, BENEATH_PATH.length);
+  return found < 0 ? undefined : OwnedFd.adopt(found);
 }
 
 /** Opens a path from a directory of the daemon's own choosing, following what it finds (the magic links of /proc). */

@@ -134,9 +134,10 @@ export function bindSyscall<const T extends readonly Argument[]>(
   name: string,
   number: number,
   kinds: T,
+  { expected }: Expecting = { expected: [] },
 ): (...values: Natives<T>) => number {
   const native = libc.func('syscall', 'long', ['long', ...kinds.map((kind) => koffiType[kind])]);
-  return wrap(name, (...values) => native(number, ...values), kinds, []) as (...values: Natives<T>) => number;
+  return wrap(name, (...values) => native(number, ...values), kinds, expected) as (...values: Natives<T>) => number;
 }
 
 const closeNative = libc.func('close', 'int', ['int']) as (fd: number) => number;

@@ -1,10 +1,13 @@
 import { isBusName, isInterfaceName, isMemberName, isObjectPath } from './name-syntax.js';
+import type { MessageHeader } from './message-header.js';
 import { ProtocolError } from './protocol-error.js';
 import { parseSingleType } from './signature.js';
 import { checkValue } from './values.js';
 import type { ValueBudget } from './values.js';
 import { align, readByte, readSignature, readString, readUint32 } from './wire-reader.js';
 import type { WireReader } from './wire-reader.js';
+
+export type { MessageHeader } from './message-header.js';
 
 // D-Bus specification, "Message Format".
 export const METHOD_CALL = 1;
@@ -18,25 +21,6 @@ const BIG_ENDIAN = 0x42; // 'B'
 const PROTOCOL_VERSION = 1;
 // linux/af_unix: SCM_MAX_FD
 export const MAX_FDS = 253;
-
-/** A checked header. A field the message does not have is '' or 0; what its type requires is never empty. */
-export interface MessageHeader {
-  readonly type: number;
-  readonly flags: number;
-  readonly noReplyExpected: boolean;
-  readonly serial: number;
-  readonly path: string;
-  readonly interface: string;
-  readonly member: string;
-  readonly errorName: string;
-  readonly replySerial: number;
-  /** Set by the bus. On a direct connection it is whatever the peer wrote: no identity. */
-  readonly sender: string;
-  readonly destination: string;
-  readonly signature: string;
-  /** How many fds belong to this message: take exactly these from the stream. */
-  readonly unixFds: number;
-}
 
 /** Where things lie in a message, from its first 16 bytes. */
 export interface Framing {

@@ -1,4 +1,4 @@
-import type { MessageHeader } from './header.js';
+import type { MessageHeader } from './message-header.js';
 
 /**
  * A peer that does not speak D-Bus as the specification and our limits have it.

@@ -4,20 +4,20 @@ import type { FdList } from '../../core/kernel/fd.js';
 import { RequestError } from '../../core/wire/errors.js';
 import { parseListImages, parseListMounts } from '../../core/wire/requests.js';
 import { encodeImageEntry, encodeMountEntry, type ImageEntry } from '../../core/wire/results.js';
-import { decide } from '../../policy/decide.js';
+import { findTrust } from '../../policy/decide.js';
 import { readImageHeader } from '../measure.js';
 import { listImages, openListed, type ListedImage } from '../repositories.js';
 import type { Service } from '../service.js';
 import type { Caller, Reply } from '../transport/peer.js';
 
 function describe(service: Service, image: ListedImage, caller: Caller): ImageEntry[] {
-  const decision = decide(service.current().policy, { digest: image.claimed }, caller);
-  if (decision.verdict === 'deny' && caller.uid !== 0) return [];
+  const trust = findTrust(service.current().policy, image.claimed, caller);
+  if (trust.verdict === 'deny' && caller.uid !== 0) return [];
   using file = openListed(image);
   if (!file) return [];
   try {
     const { type } = readImageHeader(file);
-    const rule = decision.verdict === 'allow' ? decision.rule : '';
+    const rule = trust.verdict === 'trusted' ? trust.rule : '';
     return [{ name: image.name, digest: image.claimed, rule, repository: image.repository.path, type }];
   } catch (error) {
     if (error instanceof RequestError) return []; // not an image: nothing anybody could mount
@@ -25,7 +25,7 @@ function describe(service: Service, image: ListedImage, caller: Caller): ImageEn
   }
 }
 
-/** The images of all repositories that the caller may mount; root sees them all, with an empty rule where it may not. */
+/** The images of all repositories that the caller may mount, as far as their digests go: they are not read for a list. Root sees them all, with an empty rule where it may not. */
 export function listAllowedImages(service: Service, caller: Caller, body: readonly unknown[], _fds: FdList): Reply {
   parseListImages(body);
   const images = service.current().repositories.flatMap(listImages);

@@ -61,14 +61,13 @@ export function leaveHostMounts(): void {
   mountSetattrTree('/', { propagation: MS_PRIVATE });
   using root = mountTmpfs();
   makeDirectoryAt(root, 'stage', 0o755);
-  makeDirectoryAt(root, 'old', 0o700);
-  // Any directory will do as the place to pivot on; this one is always there.
-  moveMount(root, null, '/proc');
-  pivotRoot('/proc', '/proc/old');
-  chdir('/');
-  umount2('/old', MNT_DETACH);
-  removeDirectoryAt(root, 'old');
   mountSetattr(root, { set: MOUNT_ATTR_RDONLY });
+  // Any directory will do as the place to pivot on; this one is always there. The old root ends up on top of the new one (pivot_root(2)).
+  moveMount(root, null, '/proc');
+  chdir('/proc');
+  pivotRoot('.', '.');
+  umount2('.', MNT_DETACH);
+  chdir('/');
   base = currentNamespace();
 }
 
@@ -91,8 +90,9 @@ export function newStage(): HeldNamespace {
   using stage = mountTmpfs();
   moveMount(stage, null, '/stage');
   mountSetattr(stage, { propagation: MS_SHARED });
+  using namespace = currentNamespace();
   const directory = openPath('/stage', O_PATH | O_DIRECTORY);
-  return { namespace: currentNamespace(), directory };
+  return { namespace: namespace.duplicate(), directory };
 }
 
 /** The parked namespace of a helper process. Its owner may be in there already: whose the mount point is, is checked after. */
@@ -144,10 +144,9 @@ export function clearStage(stage: Stage, name: string): void {
   setns(stage.staging, CLONE_NEWNS);
   umount2(`/stage/${name}`, MNT_DETACH);
   removeDirectoryAt(stage.stagingDirectory, name);
-  goHome();
 }
 
 /** A thread that waits in a staging namespace would keep it alive after its user namespace is gone. */
-function goHome(): void {
+export function goHome(): void {
   setns(base, CLONE_NEWNS);
 }

@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict';
+import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 
 import { type Actor, startActor } from '../support/actor.js';
-import { type Daemon, startDaemon } from '../support/daemon.js';
-import { makeErofs, policyText } from '../support/images.js';
+import { type Daemon, eventually, startDaemon } from '../support/daemon.js';
+import { digestOfFile, makeErofs, policyText } from '../support/images.js';
+import { run } from '../support/machine.js';
 import { makeScratch } from '../support/scratch.js';
+import { mountOnce } from '../support/steps.js';
 
 const scratch = makeScratch();
 const image = join(scratch.path, 'image.erofs');
@@ -46,9 +49,31 @@ test("a caller's image file is mounted, its root's files owned by uid 0 of the c
 });
 
 test('the mount counts until it is gone, and no longer', async () => {
-  await daemon.eventually('no live mounts', () => true);
-  const live = await actor.do(({ client }, { address }) => client.connect({ address }).listMounts().length, {
-    address: daemon.address,
+  const live = () =>
+    actor.do(
+      ({ client }, { address }) => {
+        const connection = client.connect({ address });
+        const { length } = connection.listMounts();
+        connection.close();
+        return length;
+      },
+      { address: daemon.address },
+    );
+  await eventually('no mount is live', async () => (await live()) === 0);
+});
+
+test('a root directory that no id of the namespace may read is refused, and the hint says what to do', async () => {
+  const tree = join(scratch.path, 'closed');
+  const closed = join(scratch.path, 'closed.erofs');
+  mkdirSync(tree, { mode: 0o700 });
+  run('mkfs.erofs', '--quiet', '--force-uid=5000', '--force-gid=5000', closed, tree);
+  chmodSync(closed, 0o644);
+  daemon.writePolicy(policyText({ digests: [digest, digestOfFile(closed)] }));
+  daemon.process.kill('SIGHUP');
+  await daemon.eventually('the policy is read again', () => daemon.stderr().includes('policy read again'));
+  await assert.rejects(actor.do(mountOnce, { address: daemon.address, image: closed }), {
+    code: 'BadUserNamespace',
+    message: /root directory .* does not map/,
+    hint: /podman unshare/,
   });
-  assert.equal(live, 0);
 });

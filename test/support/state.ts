@@ -1,5 +1,5 @@
 // What a daemon holds of the host: everything that has to be as before once a request is over, however it ended.
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 
 import { O_RDONLY, openPath } from '../../core/kernel/file.js';
 import { ioctlBuffer } from '../../core/kernel/ioctl.js';
@@ -10,7 +10,7 @@ import { run } from './machine.js';
 export interface HeldState {
   /** Open descriptors by kind: a path, or "socket", "mnt", "user", "anon_inode:…". */
   readonly fds: Readonly<Record<string, number>>;
-  /** Mounts in each mount namespace it holds, by number of the namespace, and images mounted on the host. */
+  /** Mounts in each mount namespace it holds or has a thread in, by number of the namespace, and images mounted on the host. */
   readonly mounts: Readonly<Record<string, number>>;
   readonly loopDevices: number;
   /** Processes it started that still exist, zombies too. */
@@ -64,10 +64,26 @@ export function childrenOf(pid: number): number[] {
     .map(Number);
 }
 
+const threadsOf = (pid: number): string[] => readdirSync(`/proc/${pid}/task`);
+
+function linkOrGone(path: string): string | undefined {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return undefined;
+  }
+}
+
 export function heldState(pid: number): HeldState {
   const fds = openFds(pid);
   const namespaces: Record<string, string> = {};
   for (const [fd, target] of fds) if (target.startsWith('mnt:')) namespaces[target] = `/proc/${pid}/fd/${fd}`;
+  // A thread that stands in a namespace keeps it alive as well as a descriptor does.
+  for (const thread of threadsOf(pid)) {
+    const path = `/proc/${pid}/task/${thread}/ns/mnt`;
+    const name = linkOrGone(path);
+    if (name !== undefined && name !== readlinkSync('/proc/self/ns/mnt')) namespaces[name] ??= path;
+  }
   return {
     fds: countKinds(fds),
     mounts: {
