@@ -617,8 +617,10 @@ export const DEFENCES_2: readonly Defence[] = [
         source: 'daemon/worker/pool.ts',
         find: `      finish(thread);
       thread.abandoned = false;
+      if (answer.grown) void endThread(thread);
     } else if (thread.task) settle(thread.task, answer, thread.abandoned);`,
         replace: `      thread.abandoned = false;
+      if (answer.grown) void endThread(thread);
     } else if (thread.task) settle(finish(thread)!, answer, thread.abandoned);`,
       },
     ],
