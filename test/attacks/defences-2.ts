@@ -10,7 +10,7 @@ export const DEFENCES_2: readonly Defence[] = [
     defence: 'names are of harmless characters only',
     edits: [
       {
-        source: 'core/wire/schemas.ts',
+        source: 'core/wire/image-name.ts',
         find: 'if (!components.every((component) => COMPONENT.test(component))) {',
         replace: 'if (components.length === 0) {',
       },
