@@ -11,6 +11,7 @@ import type { FactsFinder } from './facts.js';
 import type { Feature } from './features.js';
 import type { KeptSuperblocks } from './kept-superblocks.js';
 import type { Log } from './log.js';
+import type { MountsInMaking } from './making.js';
 import type { Measurer } from './measure.js';
 import type { Parking } from './parking.js';
 import type { LoadedPolicy } from './policy-files.js';
@@ -27,8 +28,7 @@ export interface Service {
   readonly facts: FactsFinder;
   readonly kept: KeptSuperblocks;
   readonly accounts: Accounts;
-  /** Images of repositories that were found and are being measured, to be mounted or not. */
-  readonly opening: Set<Promise<unknown>>;
+  readonly inMaking: MountsInMaking;
   /** The policy in force; replaced as a whole by a reload. */
   current(): LoadedPolicy;
   /** Keeps the policy's repositories open until disposed. */

@@ -14,6 +14,7 @@ import { probeFeatures } from './features.js';
 import { keepSuperblocks } from './kept-superblocks.js';
 import { listenOn } from './listen.js';
 import type { Log } from './log.js';
+import { trackMountsInMaking } from './making.js';
 import { createMeasurer } from './measure.js';
 import { inheritedSockets, notify, startWatchdog } from './notify.js';
 import { createParking } from './parking.js';
@@ -99,7 +100,7 @@ export async function start(config: Config, programDirectory: string, log: Log):
     facts: createFactsFinder(workers),
     kept,
     accounts,
-    opening: new Set(),
+    inMaking: trackMountsInMaking(),
     current: policy.current,
     hold: policy.hold,
     reload() {

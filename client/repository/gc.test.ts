@@ -18,6 +18,7 @@ import { inspectRepository } from './fsck.js';
 import { type Collected, type GcOptions, collectGarbage } from './gc.js';
 import { removeRef } from './links.js';
 import type { OverlayMount } from './live-mounts.js';
+import type { ServiceMount } from './mounted.js';
 import { readKeptImage } from './needs.js';
 import { content, digestOf, freshDirectory, importTree, objectFile, openScratch, snapshot } from './scratch-repository.test.js';
 
@@ -26,6 +27,8 @@ function gc(path: string, options: Partial<GcOptions> = {}): Collected {
   const nothing = { listServiceMounts: () => [], listKernelMounts: () => [], keep: [], force: false, dryRun: false };
   return collectGarbage(repository, { ...nothing, ...options });
 }
+
+const told = (digest: VerityDigest, type: ServiceMount['type'] = 'composefs'): ServiceMount => ({ digest, type });
 
 function assertSound(path: string): void {
   using repository = openScratch(path, { purpose: 'read' });
@@ -81,7 +84,7 @@ test('a mounted image stays, as the service says or the kernel', async () => {
   const { path, one } = await makeScene();
   const seen: OverlayMount = { source: `composefs:${one}`, digest: one, stores: ['/'] };
   const before = snapshot(path);
-  for (const options of [{ listServiceMounts: () => [one, one] }, { listKernelMounts: () => [seen] }]) {
+  for (const options of [{ listServiceMounts: () => [told(one), told(one)] }, { listKernelMounts: () => [seen] }]) {
     const collected = gc(path, options);
     assert.deepEqual([collected.images, collected.objects, collected.mounted], [[], 0, [one]]);
     assert.deepEqual(snapshot(path), before);
@@ -97,7 +100,7 @@ test('an image that is mounted while it is being forgotten comes back, and loses
       asked += 1;
       if (asked === 1) return [];
       assert.equal(isImage(path, one), false, 'it cannot be found any more');
-      return [one];
+      return [told(one)];
     },
   });
   assert.deepEqual([asked, collected.images, collected.objects, collected.mounted], [2, [], 0, [one]]);
@@ -107,7 +110,7 @@ test('an image that is mounted while it is being forgotten comes back, and loses
 test('a mounted image that is in no list any more keeps its objects', async () => {
   const { path, one } = await makeScene();
   unlinkSync(join(path, 'images', digestHex(one)));
-  gc(path, { listServiceMounts: () => [one] });
+  gc(path, { listServiceMounts: () => [told(one)] });
   assert.deepEqual([isImage(path, one), has(path, one), has(path, digestOf(only))], [false, true, true]);
 });
 
@@ -124,7 +127,7 @@ const refused: Readonly<
     /sleeps/,
   ],
   'the service tells of an image that is not there': [
-    () => ({ listServiceMounts: () => [stranger] }),
+    () => ({ listServiceMounts: () => [told(stranger)] }),
     /not in the repository.*: sha256:5e5e/,
   ],
   'the kernel shows an image that is not there, over a detached store': [
@@ -192,10 +195,10 @@ test('--keep: an image outside keeps its objects, and may be mounted', async () 
   const outside = join(freshDirectory(), 'one.cfs');
   copyFileSync(objectFile(path, one), outside);
   const kept = readKeptImage(outside);
-  const collected = gc(path, { keep: [kept], listServiceMounts: () => [kept.digests[1]!, kept.digests[0]!] });
+  const collected = gc(path, { keep: [kept], listServiceMounts: () => [told(kept.digests[1]!), told(kept.digests[0]!)] });
   assert.deepEqual([collected.images, has(path, digestOf(only))], [[], true], 'as it is in the repository, too');
   unlinkSync(join(path, 'images', digestHex(one)));
-  const again = gc(path, { keep: [kept], listServiceMounts: () => [kept.digests[1]!] });
+  const again = gc(path, { keep: [kept], listServiceMounts: () => [told(kept.digests[1]!)] });
   assert.deepEqual(
     [again.objects, has(path, one), has(path, digestOf(only))],
     [1, false, true],
@@ -205,7 +208,7 @@ test('--keep: an image outside keeps its objects, and may be mounted', async () 
 
 test('--force: goes on although an unknown image is mounted', async () => {
   const { path, one } = await makeScene();
-  assert.deepEqual(gc(path, { force: true, listServiceMounts: () => [stranger] }).images, [one]);
+  assert.deepEqual(gc(path, { force: true, listServiceMounts: () => [told(stranger)] }).images, [one]);
 });
 
 test('what killed runs left goes, and what is no object stays', async () => {
@@ -241,4 +244,10 @@ test('an image that is itself in images/ stays, with its objects', async () => {
   unlinkSync(join(path, 'images', digestHex(one)));
   renameSync(objectFile(path, one), join(path, 'images', digestHex(one)));
   assert.deepEqual(gc(path), { images: [], objects: 0, bytes: 0, mounted: [] });
+});
+
+test('a mounted plain EROFS image that is not there has no objects; one that is there stays', async () => {
+  const { path, one } = await makeScene();
+  const { images, mounted } = gc(path, { listServiceMounts: () => [told(stranger, 'erofs'), told(one, 'erofs')] });
+  assert.deepEqual([images, mounted], [[], [one]]);
 });

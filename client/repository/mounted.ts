@@ -6,9 +6,16 @@ import { sameInode, statFd } from '../../core/kernel/stat.js';
 import { RequestError } from '../../core/wire/errors.js';
 import type { OverlayMount } from './live-mounts.js';
 
+/** Of core/wire/results.ts, which is for who talks to the service. */
+export interface ServiceMount {
+  readonly digest: VerityDigest;
+  /** A plain EROFS image needs no objects. */
+  readonly type: 'composefs' | 'erofs';
+}
+
 export interface MountSources {
   /** Images of the mounts that the service tells of: those that are attached nowhere are known to it alone. */
-  readonly listServiceMounts: () => readonly VerityDigest[];
+  readonly listServiceMounts: () => readonly ServiceMount[];
   /** Overlays that the kernel shows. */
   readonly listKernelMounts: () => readonly OverlayMount[];
   /** True if what the image needs can be read. */
@@ -26,10 +33,12 @@ export interface MountSources {
 export function findMounted({ listServiceMounts, listKernelMounts, isKnown, objects, force }: MountSources): Set<VerityDigest> {
   const overlays = listKernelMounts();
   const told = listServiceMounts();
-  const digests = new Set([...told, ...overlays.flatMap(({ digest }) => digest ?? [])]);
-  const known = new Set([...digests].filter(isKnown));
+  const composefs = new Set(
+    [...told.filter(({ type }) => type === 'composefs'), ...overlays].flatMap(({ digest }) => digest ?? []),
+  );
+  const known = new Set([...composefs, ...told.map(({ digest }) => digest)].filter(isKnown));
   const unknown = [
-    ...[...digests].filter(
+    ...[...composefs].filter(
       (digest) =>
         !known.has(digest) &&
         mayNeed(

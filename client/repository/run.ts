@@ -1,6 +1,5 @@
 // The commands that work in a repository. They need no service; gc asks it if there is one.
 import { realpathSync } from 'node:fs';
-import type { VerityDigest } from '../../core/image/digest.js';
 import { RequestError } from '../../core/wire/errors.js';
 import { formatBytes, formatCount, formatFields, formatJson, print, printPieces } from '../output.js';
 import { findImage, requireName } from './find-image.js';
@@ -9,6 +8,7 @@ import { collectGarbage } from './gc.js';
 import { importImage } from './import-image.js';
 import { listOverlayMounts } from './live-mounts.js';
 import { removeRef, setRef } from './links.js';
+import type { ServiceMount } from './mounted.js';
 import { readKeptImage } from './needs.js';
 import { formatPolicy } from './policy-text.js';
 import { type OpenOptions, type Repository, atRepository, openRepository } from './repository.js';
@@ -67,7 +67,7 @@ export interface GcCommandOptions extends RepositoryOptions {
   readonly dryRun: boolean;
   readonly keep: readonly string[];
   readonly force: boolean;
-  readonly listServiceMounts: () => readonly VerityDigest[];
+  readonly listServiceMounts: () => readonly ServiceMount[];
 }
 
 export function runGc({ keep, ...options }: GcCommandOptions): void {

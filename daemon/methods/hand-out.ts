@@ -19,6 +19,8 @@ export interface HandOut {
   readonly userns: CallerUserns;
   readonly options: ImageOptions;
   readonly caller: Caller;
+  /** Called when the mount is in the list of live ones. */
+  readonly counted?: () => void;
 }
 
 export interface HandedOut {
@@ -48,7 +50,8 @@ function requireFeatures(service: Service, { header }: OpenedImage): void {
 }
 
 /** Builds, locks and counts the mount; the reply owns the descriptor. */
-export async function handOut(service: Service, { image, facts, stores, userns, options, caller }: HandOut): Promise<HandedOut> {
+export async function handOut(service: Service, task: HandOut): Promise<HandedOut> {
+  const { image, facts, stores, userns, options, caller } = task;
   requireFeatures(service, image);
   const { mountsPerUser } = service.current().policy.limits;
   const judged = { digest: image.digest, contents: facts };
@@ -83,7 +86,15 @@ export async function handOut(service: Service, { image, facts, stores, userns, 
   /** Before it reaches the caller's ground, where it can be cloned: whatever becomes of it, it counts until its superblock dies. */
   function countOrClose({ mount, spare }: BuiltMount): LiveMount {
     try {
-      return place.confirm(mount, { uid: caller.uid, digest: image.digest, rule, userns: userns.inode, type: image.header.type });
+      const live = place.confirm(mount, {
+        uid: caller.uid,
+        digest: image.digest,
+        rule,
+        userns: userns.inode,
+        type: image.header.type,
+      });
+      task.counted?.();
+      return live;
     } catch (error) {
       mount.close();
       spare?.close();

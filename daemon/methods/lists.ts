@@ -1,5 +1,3 @@
-import { setImmediate } from 'node:timers/promises';
-
 import type { FdList } from '../../core/kernel/fd.js';
 import { RequestError } from '../../core/wire/errors.js';
 import { parseListImages, parseListMounts } from '../../core/wire/requests.js';
@@ -39,11 +37,7 @@ export function listAllowedImages(service: Service, caller: Caller, body: readon
  */
 export async function listOwnMounts(service: Service, caller: Caller, body: readonly unknown[], _fds: FdList): Promise<Reply> {
   parseListMounts(body);
-  if (caller.uid === 0 && service.opening.size > 0) {
-    await Promise.allSettled(service.opening);
-    // What waited for the images goes on before this, and mounts them without a pause.
-    await setImmediate();
-  }
+  if (caller.uid === 0) await service.inMaking.wait();
   const mounts = service.accounts.list().filter(({ uid }) => caller.uid === 0 || uid === caller.uid);
   return { signature: 'aa{sv}', body: [mounts.map(({ payer: _payer, ...entry }) => encodeMountEntry(entry))] };
 }

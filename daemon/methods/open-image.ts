@@ -36,21 +36,6 @@ function noSuchImage(): RequestError {
 /** An image of a repository. Trust is asked for before the image is touched: `mustBeAllowed` for a mount, not for a check. */
 export async function openRepositoryImage(
   service: Service,
-  request: CheckImageRequest,
-  caller: Caller,
-  mustBeAllowed: boolean,
-): Promise<OpenedImage> {
-  const opening = findAndMeasure(service, request, caller, mustBeAllowed);
-  service.opening.add(opening);
-  try {
-    return await opening;
-  } finally {
-    service.opening.delete(opening);
-  }
-}
-
-async function findAndMeasure(
-  service: Service,
   { image, options }: CheckImageRequest,
   caller: Caller,
   mustBeAllowed: boolean,

@@ -211,6 +211,18 @@ test('an image that is mounted from another repository does not matter', { skip 
   await daemon.stop();
 });
 
+test('a plain EROFS image that is mounted from a file needs nothing here', { skip }, async () => {
+  const file = at('plain.erofs');
+  const plain = makeErofs(file, { 'hello.txt': 'hello\n' });
+  daemon.writePolicy(policyText({ digests: [plain], users: [UID], repositories: { [repository]: 'trusted' } }));
+  assertDone(cfsctl('reload'), '');
+  const directory = await mount('', file);
+  assertDone(cfsctl('rm', '--repo', repository, 'small'), '');
+  assertDone(gc(), new RegExp(`^forgot ${small}\nremoved 6 objects, `));
+  await unmount(directory);
+  await daemon.stop();
+});
+
 test('a dry run beside a mount removes nothing', { skip }, async () => {
   const directory = await mount(digest);
   assertDone(cfsctl('rm', '--repo', repository, 'sample', 'small'), '');
