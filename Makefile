@@ -13,7 +13,7 @@ PARK_FLAGS := -static -Os -Wall -Wextra -Werror
 SOURCES := $(shell git ls-files -co --exclude-standard -- '*.ts' '*.mts' 2>/dev/null || find core policy daemon client test bench -name '*.ts')
 UNIT_TESTS = $(patsubst %.ts,build/%.js,$(shell find core policy daemon client bench test/manual -name '*.test.ts'))
 
-.PHONY: build check test confined mutants fuzz soak demo bench install deb package-test clean format deps-build deps-test vm-test
+.PHONY: build check test confined mutants fuzz kills soak demo bench install deb package-test clean format deps-build deps-test vm-test
 
 build: dist/.built
 
@@ -66,6 +66,10 @@ mutants: deps-test dist/.built
 # 200,000 damaged images and dumps; make check has a short tier of the same.
 fuzz: build/.compiled
 	node build/test/fuzz/image.js --count 200000 --seed $${SEED:-1}
+
+# cfsctl mkfs and import killed at 200 random points each; make test has a shorter tier of the same.
+kills: deps-test dist/.built
+	KILLS=200 node --test --test-concurrency=1 build/test/e2e/mkfs-killed.test.js build/test/e2e/import-killed.test.js
 
 soak: deps-test dist/.built
 	node build/test/soak/soak.js

@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util';
 import { measureDaemon } from './daemon.js';
 import { measureEndToEnd } from './end-to-end.js';
 import { measureFloor } from './floor.js';
+import { measureMkfs } from './mkfs.js';
 import { measureProcess } from './process.js';
 import { describeMachine, printSection, writeResults } from './report.js';
 import type { Section } from './results.js';
@@ -20,11 +21,13 @@ const PARTS: Readonly<Record<string, Part>> = {
   c: measureProcess,
   d: measureTree,
   e: measureDaemon,
+  f: measureMkfs,
 };
 
 const USAGE = `usage: node build/bench/main.js [--only=a,b,…] [--seed=N] [--out=FILE]
 
-  a floor   b end to end   c cfsctl as a process   d reading a tree   e daemon: start and memory`;
+  a floor   b end to end   c cfsctl as a process   d reading a tree   e daemon: start and memory
+  f mkfs and digest`;
 
 function readOptions(): { parts: [string, Part][]; seed: number; out: string } {
   const options = { only: { type: 'string' }, seed: { type: 'string' }, out: { type: 'string' } } as const;

@@ -10,7 +10,8 @@ import { O_ACCMODE, O_PATH, O_RDONLY } from '../core/kernel/file.js';
 import { RequestError } from '../core/wire/errors.js';
 import { encodeCheckReport, encodeImageEntry, encodeMountEntry } from '../core/wire/results.js';
 import { variant } from '../core/wire/variants.js';
-import { startFixture } from './fake-service.test.js';
+import { CFSCTL, startFixture } from './fake-service.test.js';
+import { buildProgram } from './program.js';
 
 const GOLDEN = fileURLToPath(new URL('../../client/help.golden.txt', import.meta.url));
 const digest = parseVerityDigest(`sha256:${'ab'.repeat(32)}`);
@@ -46,6 +47,37 @@ const usage: [args: string[], status: number, stderr: RegExp][] = [
   [['mount', '--upperdir', '/nonexistent', '--workdir', '/', 'x', '/'], 1, /--upperdir \/nonexistent cannot be opened/],
   [['check', './nonexistent'], 1, /cannot be opened \(ENOENT\)\n  hint: .*--name/],
   [['check', '/dev/null'], 1, /not a regular file/],
+  [['info'], 2, /missing required argument 'IMAGE'/],
+  [['mkfs'], 2, /missing required argument 'SRC'/],
+  [['mkfs', 'tree'], 2, /missing required argument 'IMAGE'/],
+  [['mkfs', 'tree', 'x', 'y'], 2, /too many arguments/],
+  [['mkfs', '--print-digest-only', 'tree', 'x'], 2, /--print-digest-only writes no IMAGE/],
+  [['mkfs', '--print-digest', 'tree', '-'], 2, /standard output cannot take the image and something else/],
+  [['mkfs', '--skip-xattrs', '--user-xattrs', 'tree', 'x'], 2, /exclude each other/],
+  [['mkfs', '--min-version', '2', 'tree', 'x'], 2, /must be 0 or 1/],
+  [['mkfs', '--max-version', '', 'tree', 'x'], 2, /must be 0 or 1/],
+  [['mkfs', '--from-file', '--digest-store', 'x', 'dump', 'x'], 2, /--digest-store is for directories, not for dumps/],
+  [['mkfs', '--from-file', '--use-epoch', 'dump', 'x'], 2, /--use-epoch is for directories/],
+  [['mkfs', './nonexistent', 'x'], 1, /^cfsctl: the directory \.\/nonexistent cannot be opened \(ENOENT\)\n$/],
+  [['mkfs', '--from-file', './nonexistent', 'x'], 1, /^cfsctl: \.\/nonexistent cannot be opened \(ENOENT\)\n$/],
+  [['digest'], 2, /missing required argument 'FILE'/],
+  [['digest', '--algorithm', 'sha1', 'x'], 2, /Allowed choices are sha256, sha512/],
+  [['digest', '/dev/null'], 1, /^cfsctl: \/dev\/null is not a regular file\n$/],
+  [['ls', './nonexistent'], 1, /^cfsctl: the image \.\/nonexistent cannot be opened \(ENOENT\)\n$/],
+  [['dump', '--recursive', 'x'], 2, /unknown option/],
+  [['objects', '--missing'], 2, /argument missing/],
+  [['import', 'x'], 2, /missing required argument 'NAME'/],
+  [['tag', 'x'], 2, /missing required argument 'NAME'/],
+  [['rm'], 2, /missing required argument 'NAMES?'/],
+  [['gc', 'x'], 2, /too many arguments/],
+  [['fsck', '--repo'], 2, /argument missing/],
+  [
+    ['fsck', '--repo', '/nonexistent'],
+    1,
+    /the repository \/nonexistent: openat2: ENOENT\n  hint: cfsctl import makes a repository/,
+  ],
+  [['verify', 'x'], 2, /missing required argument 'STORE'/],
+  [['verify', '/proc/self/status', '/nonexistent'], 1, /object store \/nonexistent cannot be opened \(ENOENT\)/],
   [['check', '--objects', '/nonexistent', '/proc/self/status'], 1, /--objects \/nonexistent cannot be opened/],
   [['--json', 'frob'], 2, /^\{"code":"Usage","message":"unknown command 'frob'","hint":"cfsctl --help"\}\n$/],
 ];
@@ -61,8 +93,16 @@ test('--version', async () => {
   assert.deepEqual(await cfsctl('--version'), { status: 0, stdout: '0.1.0\n', stderr: '' });
 });
 
+test('output that nobody reads, or that has no room, is no stack trace', () => {
+  const shell = (line: string) => execFileSync('bash', ['-c', `{ ${line}; } 2>&1`], { encoding: 'utf8' });
+  const quoted = `'${process.execPath}' '${CFSCTL}'`;
+  assert.equal(shell(`${quoted} --help | true`), '');
+  assert.match(shell(`${quoted} --version >/dev/full; echo " $?"`), /^cfsctl: the output cannot be written \(ENOSPC\)\n 1\n$/);
+});
+
 test('--help of every command is that of the golden file', async () => {
-  const commands = [[], ['mount'], ['check'], ['images'], ['mounts'], ['status'], ['reload'], ['completion']];
+  const commands = buildProgram().commands.map((command) => [command.name()]);
+  commands.unshift([]);
   const outcomes = await Promise.all(commands.map((command) => cfsctl(...command, '--help')));
   assert.ok(outcomes.every(({ status, stderr }) => status === 0 && stderr === ''));
   const help = outcomes.map(({ stdout }, i) => `$ ${['cfsctl', ...commands[i]!, '--help'].join(' ')}\n${stdout}`).join('\n');
@@ -104,6 +144,38 @@ test('check: exit 0 when allowed, 1 when denied, the report on stdout in both', 
   fixture.service = report('deny');
   const denied = await cfsctl('check', 'base', '--json');
   assert.deepEqual([denied.status, denied.stderr, JSON.parse(denied.stdout).verdict], [1, '', 'deny']);
+});
+
+test('check prints what is in the image, and which objects are missing, if the service says', async () => {
+  const facts = { entries: 12, devices: 1, setuid: 2, setgid: 3, fcaps: 4, 'largest-uid': 5000, 'largest-gid': 6000 };
+  const empty: string[] = [];
+  const report = {
+    verdict: 'allow' as const,
+    rule: 'r',
+    because: 'b',
+    hint: '',
+    digest,
+    nosuid: false,
+    noexec: false,
+    considered: empty,
+  };
+  const serve = (more: object) => () => ({
+    body: [encodeCheckReport({ ...report, ...facts, type: 'composefs', canonical: true, objects: 7, ...more })],
+  });
+  fixture.service = serve({ missing: 2 });
+  const { stdout } = await cfsctl('check', 'base');
+  assert.match(
+    stdout,
+    /entries +12\ndevices +1\nset-uid +2\nset-gid +3\nfile caps +4\nlargest uid +5000\nlargest gid +6000\nobjects +7, 2 missing\ncanonical +yes\n$/,
+  );
+  const json = JSON.parse((await cfsctl('--json', 'check', 'base')).stdout) as Record<string, unknown>;
+  assert.deepEqual({ ...json, ...facts, canonical: true, objects: 7, missing: 2 }, json);
+  fixture.service = serve({ missing: 0, canonical: false });
+  assert.match((await cfsctl('check', 'base')).stdout, /objects +7, all there\ncanonical +no\n$/);
+  fixture.service = serve({});
+  assert.match((await cfsctl('check', 'base')).stdout, /objects +7\n/);
+  fixture.service = serve({ type: 'erofs', canonical: false, objects: 0 });
+  assert.match((await cfsctl('check', 'base')).stdout, /largest gid +6000\n$/);
 });
 
 test('check of a path passes descriptors open for reading, not O_PATH', async () => {

@@ -1,4 +1,8 @@
 #!/usr/bin/env node
 import { runCfsctl } from './program.js';
 
-process.exitCode = runCfsctl(process.argv.slice(2));
+async function main(): Promise<void> {
+  process.exitCode = await runCfsctl(process.argv.slice(2));
+}
+
+void main();

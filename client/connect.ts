@@ -5,7 +5,7 @@ import { RequestError } from '../core/wire/errors.js';
 import { type Address, formatAddress, parseAddress } from './address.js';
 import { type Connection, openConnection } from './connection.js';
 import { type Deadline, deadlineIn, pause } from './deadline.js';
-import { START_HINT } from './remote-error.js';
+import { NoService, START_HINT } from './remote-error.js';
 
 export interface ConnectOptions {
   /** `unix:path=…`, `unix:abstract=…`, `bus:unix:path=…` or `system`. Default: the service's own socket, then the system bus. */
@@ -22,13 +22,20 @@ export function openService({ address, timeoutMs = DEFAULT_TIMEOUT_MS }: Connect
   address: Address;
 } {
   const deadline = deadlineIn(timeoutMs);
-  const failures: string[] = [];
+  const failures: Failure[] = [];
   for (const candidate of parseAddress(address)) {
     const socket = tryConnect(candidate, deadline, failures);
     if (socket === undefined) continue;
     return { connection: openConnection(socket, { bus: candidate.bus, timeoutMs }), address: candidate };
   }
-  throw new RequestError('Failed', `the service cannot be reached: ${failures.join('; ')}`, { hint: START_HINT });
+  const tried = failures.map(({ address: each, code }) => `${formatAddress(each)}: ${REASONS[code] ?? code}`);
+  const cause = failures.every(({ code }) => code === 'ENOENT') ? new NoService() : undefined;
+  throw new RequestError('Failed', `the service cannot be reached: ${tried.join('; ')}`, { hint: START_HINT, cause });
+}
+
+interface Failure {
+  readonly address: Address;
+  readonly code: string;
 }
 
 const REASONS: Readonly<Record<string, string>> = {
@@ -37,14 +44,14 @@ const REASONS: Readonly<Record<string, string>> = {
   EACCES: 'permission denied',
 };
 
-function tryConnect(address: Address, deadline: Deadline, failures: string[]): OwnedFd | undefined {
+function tryConnect(address: Address, deadline: Deadline, failures: Failure[]): OwnedFd | undefined {
   try {
     return connectPatiently(address.socket, deadline);
   } catch (cause) {
     if (cause instanceof TypeError)
       throw new RequestError('BadRequest', 'the socket path of the address is longer than 107 bytes', { cause });
     if (!(cause instanceof SyscallError)) throw cause;
-    failures.push(`${formatAddress(address)}: ${REASONS[cause.code] ?? cause.code}`);
+    failures.push({ address, code: cause.code });
     return undefined;
   }
 }

@@ -11,9 +11,14 @@ export function isPath(image: string): boolean {
   return image.includes('/');
 }
 
-/** Opens an image for reading. Throws `RequestError` BadRequest. */
+/** Opens an image for reading, which is to be passed to the service. Throws `RequestError` BadRequest. */
 export function openImageFile(path: string): OwnedFd {
-  return orExplain(`the image ${path}`, NAME_HINT, () => {
+  return openRegularFile(path, NAME_HINT);
+}
+
+/** Opens an image for reading; the hint is for when there is none. Throws `RequestError` BadRequest. */
+export function openRegularFile(path: string, missingHint: string | undefined): OwnedFd {
+  return orExplain(`the image ${path}`, missingHint, () => {
     // To open a FIFO could block, and to open a device could do something.
     if (!statSync(path).isFile()) throw new RequestError('BadRequest', `the image ${path} is not a regular file`);
     return openPath(path, O_RDONLY);

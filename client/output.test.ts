@@ -1,7 +1,17 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { escapeText, formatError, formatFields, formatJson, formatTable, formatTime, shortenDigest } from './output.js';
+import {
+  escapeText,
+  formatCount,
+  formatError,
+  formatFields,
+  formatJson,
+  formatJsonArray,
+  formatTable,
+  formatTime,
+  shortenDigest,
+} from './output.js';
 
 test('control, invisible and turning characters are escaped, all others are kept', () => {
   assert.equal(escapeText('a\u001B[31m\n\u009B\u202E\u200Bé日😀'), 'a\\u{1b}[31m\\u{a}\\u{9b}\\u{202e}\\u{200b}é日😀');
@@ -69,4 +79,16 @@ test('a digest is shortened to its algorithm and 12 digits', () => {
 test('a time that no calendar has does not break a listing', () => {
   assert.equal(formatTime(2 ** 64), 'unknown');
   assert.match(formatTime(0), /^19(69|70)-\d\d-\d\d \d\d:\d\d:\d\d$/);
+});
+
+test('an array made piece by piece is the one made at once', () => {
+  for (const values of [[], [1n], [{ a: 'x\u007F' }, null, [2n]]])
+    assert.equal([...formatJsonArray(values)].join(''), formatJson(values));
+});
+
+test('one is one, more are many', () => {
+  assert.deepEqual(
+    [formatCount(0, 'object'), formatCount(1, 'object'), formatCount(2, 'object')],
+    ['0 objects', '1 object', '2 objects'],
+  );
 });

@@ -2,13 +2,13 @@
 import { writeSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { waitReady } from '../core/kernel/poll.js';
-import type { RequestError } from '../core/wire/errors.js';
+import { RequestError } from '../core/wire/errors.js';
 
 const STDOUT = 1;
 const STDERR = 2;
 
 /** Controls, and the invisible characters that turn or hide what stands beside them. */
-const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
+export const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
 
 export function escapeText(text: string): string {
   return text.replace(UNPRINTABLE, (char) => `\\u{${(char.codePointAt(0) ?? 0).toString(16)}}`);
@@ -71,6 +71,22 @@ export function shortenDigest(digest: string): string {
   return digest.slice(0, digest.indexOf(':') + 13);
 }
 
+/** `1 object`, `2 objects`. */
+export function formatCount(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? '' : 's'}`;
+}
+
+const UNITS = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
+
+/** `1 byte`, `999 bytes`, `1.0 KiB`: for people; exact numbers are in JSON. */
+export function formatBytes(bytes: number | bigint): string {
+  let value = Number(bytes);
+  if (value === 1) return '1 byte';
+  let unit = 0;
+  for (; value >= 1024 && unit < UNITS.length - 1; unit += 1) value /= 1024;
+  return `${unit === 0 ? value : value.toFixed(1)} ${UNITS[unit]}`;
+}
+
 /** Local time, to the second. */
 export function formatTime(milliseconds: number): string {
   const date = new Date(milliseconds);
@@ -95,21 +111,52 @@ export function print(text: string): void {
   writeAll(STDOUT, text);
 }
 
+/** Writes bytes as they are, for a file or a pipe. */
+export function printBytes(bytes: Uint8Array): void {
+  writeAll(STDOUT, bytes);
+}
+
+/** Characters that are written at once: a system call for each line would be most of the work. */
+const PIECE = 1 << 16;
+
+/** Prints text that comes in pieces of any size and may be longer than memory; stops when nobody reads any more. */
+export function printPieces(pieces: Iterable<string>): void {
+  let waiting = '';
+  for (const piece of pieces) {
+    waiting += piece;
+    if (waiting.length < PIECE) continue;
+    if (!writeAll(STDOUT, waiting)) return;
+    waiting = '';
+  }
+  print(waiting);
+}
+
+/** The same array that formatJson would make, piece by piece. */
+export function* formatJsonArray(values: Iterable<unknown>): Generator<string, void, void> {
+  let before = '[';
+  for (const value of values) {
+    yield before + formatJson(value).slice(0, -1);
+    before = ',';
+  }
+  yield before === '[' ? '[]\n' : ']\n';
+}
+
 export function printError(text: string): void {
   writeAll(STDERR, text);
 }
 
-/** Writes at once: the process may end right behind it. Nobody reading any more is no error. */
-function writeAll(fd: number, text: string): void {
-  let rest = Buffer.from(text);
+/** Writes at once: the process may end right behind it. False if nobody reads any more, which is no error. */
+function writeAll(fd: number, data: string | Uint8Array): boolean {
+  let rest = typeof data === 'string' ? Buffer.from(data) : data;
   while (rest.length > 0) {
     try {
       rest = rest.subarray(writeSync(fd, rest));
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
-      if (code === 'EPIPE') return;
-      if (code !== 'EAGAIN') throw error;
+      if (code === 'EPIPE') return false;
+      if (code !== 'EAGAIN') throw new RequestError('Failed', `the output cannot be written (${code})`, { cause: error });
       waitReady({ raw: fd }, 'writable', 1000);
     }
   }
+  return true;
 }

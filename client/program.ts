@@ -5,13 +5,25 @@ import { VERSION } from '../core/wire/version.js';
 import { parseAddress } from './address.js';
 import { addCheckCommand } from './commands/check.js';
 import { addCompletionCommand } from './commands/completion.js';
+import { addDigestCommand } from './commands/digest.js';
+import { addDumpCommand } from './commands/dump.js';
+import { addFsckCommand } from './commands/fsck.js';
+import { addGcCommand } from './commands/gc.js';
 import { addImagesCommand } from './commands/images.js';
+import { addImportCommand } from './commands/import.js';
+import { addInfoCommand } from './commands/info.js';
+import { addLsCommand } from './commands/ls.js';
+import { addMkfsCommand } from './commands/mkfs.js';
 import { addMountCommand } from './commands/mount.js';
 import { addMountsCommand } from './commands/mounts.js';
+import { addObjectsCommand } from './commands/objects.js';
 import { addReloadCommand } from './commands/reload.js';
+import { addRmCommand } from './commands/rm.js';
 import { addStatusCommand } from './commands/status.js';
+import { addTagCommand } from './commands/tag.js';
+import { addVerifyCommand } from './commands/verify.js';
 import { DEFAULT_TIMEOUT_MS } from './connect.js';
-import { type Complaint, formatError, printError } from './output.js';
+import { type Complaint, formatError, print, printError } from './output.js';
 
 const EXAMPLES = `
 ADDRESS is one of
@@ -27,16 +39,16 @@ Examples:
 
 Exit status: 0 done, 1 refused or failed, 2 wrong usage.`;
 
-/** Runs one command and returns its exit status. Blocks the thread until it is done. */
-export function runCfsctl(args: readonly string[]): number {
+/** Runs one command and returns its exit status. The commands block the thread; what is awaited is the code of those that are loaded when they run. */
+export async function runCfsctl(args: readonly string[]): Promise<number> {
   const program = buildProgram();
   let status = 0;
   try {
-    program.parse(args, { from: 'user' });
+    await program.parseAsync(args, { from: 'user' });
     if (typeof process.exitCode === 'number') status = process.exitCode;
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0;
-    status = error instanceof RequestError ? 1 : 2;
+    status = isRequestError(error) ? 1 : 2;
     const complaint = explain(error);
     if (complaint !== undefined) printError(formatError(complaint, args.includes('--json')));
   }
@@ -53,7 +65,7 @@ export function buildProgram(): Command {
     .addHelpText('after', EXAMPLES)
     .configureHelp({ showGlobalOptions: true })
     // Errors are written in one place, below; what commander has to say comes with the exception.
-    .configureOutput({ outputError: () => undefined })
+    .configureOutput({ outputError: () => undefined, writeOut: print, writeErr: printError })
     .exitOverride();
   addMountCommand(program);
   addCheckCommand(program);
@@ -61,6 +73,18 @@ export function buildProgram(): Command {
   addMountsCommand(program);
   addStatusCommand(program);
   addReloadCommand(program);
+  addMkfsCommand(program);
+  addDigestCommand(program);
+  addInfoCommand(program);
+  addLsCommand(program);
+  addDumpCommand(program);
+  addObjectsCommand(program);
+  addVerifyCommand(program);
+  addImportCommand(program);
+  addTagCommand(program);
+  addRmCommand(program);
+  addGcCommand(program);
+  addFsckCommand(program);
   addCompletionCommand(program);
   return program;
 }
@@ -83,8 +107,13 @@ function parseSeconds(text: string): number {
   throw new InvalidArgumentError(`It must be a number of seconds, more than 0 and at most ${MAX_SECONDS}.`);
 }
 
+/** By name: the file that is loaded on demand has a class of its own. */
+function isRequestError(error: unknown): error is RequestError {
+  return error instanceof Error && error.name === 'RequestError';
+}
+
 function explain(error: unknown): Complaint | undefined {
-  if (error instanceof RequestError) return error;
+  if (isRequestError(error)) return error;
   if (!(error instanceof CommanderError)) throw error;
   // The help was printed instead.
   if (error.code === 'commander.help') return undefined;

@@ -5,6 +5,13 @@ export const START_HINT = 'start the service with `systemctl enable --now cfsmou
 export const JOURNAL_HINT = 'look at `journalctl -u cfsmountd`';
 export const VERSION_HINT = 'compare `cfsctl --version` with the version of the service: they should be the same';
 
+/** The cause of an error that says: there is nothing that could be the service. */
+export class NoService extends Error {}
+
+export function isNoService(error: unknown): boolean {
+  return error instanceof RequestError && error.cause instanceof NoService;
+}
+
 const STANDARD = 'org.freedesktop.DBus.Error.';
 
 // D-Bus specification and dbus-daemon: errors that are not the service's own.
@@ -27,7 +34,8 @@ export function readErrorReply(name: string, text: unknown): RequestError {
   if (own !== undefined) return own;
   const standard = name.startsWith(STANDARD) ? name.slice(STANDARD.length) : '';
   if (standard === 'ServiceUnknown' || standard === 'NameHasNoOwner' || standard.startsWith('Spawn')) {
-    return new RequestError('Failed', `the bus does not know the service: ${message}`, { hint: START_HINT });
+    const cause = standard.startsWith('Spawn') ? undefined : new NoService();
+    return new RequestError('Failed', `the bus does not know the service: ${message}`, { hint: START_HINT, cause });
   }
   if (standard === 'NoReply')
     return new RequestError('Failed', 'the service went away before it answered', { hint: JOURNAL_HINT });

@@ -1,14 +1,17 @@
 // Everything a method needs, in one place. Made by main.ts, taken apart in reverse order.
-import { allows, decide, type Allow } from '../policy/decide.js';
+import { allows, decide, findTrust, type Allow, type Deny, type Trust } from '../policy/decide.js';
+import type { Contents } from '../policy/policy.js';
 import type { VerityAlgorithm, VerityDigest } from '../core/image/digest.js';
 import { digestAlgorithm } from '../core/image/digest.js';
 import { RequestError } from '../core/wire/errors.js';
 import type { ImageOptions } from '../core/wire/requests.js';
 import type { Accounts } from './accounts.js';
 import type { Copies } from './copies.js';
+import type { FactsFinder } from './facts.js';
 import type { Feature } from './features.js';
 import type { KeptSuperblocks } from './kept-superblocks.js';
 import type { Log } from './log.js';
+import type { MountsInMaking } from './making.js';
 import type { Measurer } from './measure.js';
 import type { Parking } from './parking.js';
 import type { LoadedPolicy } from './policy-files.js';
@@ -22,8 +25,10 @@ export interface Service {
   readonly parking: Parking;
   readonly copies: Copies;
   readonly measurer: Measurer;
+  readonly facts: FactsFinder;
   readonly kept: KeptSuperblocks;
   readonly accounts: Accounts;
+  readonly inMaking: MountsInMaking;
   /** The policy in force; replaced as a whole by a reload. */
   current(): LoadedPolicy;
   /** Keeps the policy's repositories open until disposed. */
@@ -32,11 +37,28 @@ export interface Service {
   reload(): void;
 }
 
+/** An image as the policy judges it. */
+export interface JudgedImage {
+  readonly digest: VerityDigest;
+  readonly contents: Contents;
+}
+
+function notTrusted({ because, hint }: Deny): RequestError {
+  return new RequestError('NotTrusted', because, { hint });
+}
+
+/** A digest that some rule names for the caller, or the RequestError NotTrusted that says whom to ask. Allows nothing yet. */
+export function requireTrusted(service: Service, digest: VerityDigest, caller: Caller): Trust {
+  const trust = findTrust(service.current().policy, digest, caller);
+  if (trust.verdict === 'deny') throw notTrusted(trust);
+  return trust;
+}
+
 /** A decision that allowed, or the RequestError NotTrusted that tells the caller why not and whom to ask. */
-export function requireAllowed(service: Service, digest: VerityDigest, caller: Caller): Allow {
-  const decision = decide(service.current().policy, { digest }, caller);
-  if (decision.verdict === 'allow') return decision;
-  throw new RequestError('NotTrusted', decision.because, { hint: decision.hint });
+export function requireAllowed(service: Service, image: JudgedImage, caller: Caller): Allow {
+  const decision = decide(service.current().policy, image, caller);
+  if (decision.verdict === 'deny') throw notTrusted(decision);
+  return decision;
 }
 
 /** Refuses a caller for whom no rule could allow anything, before any work is done for it. */

@@ -9,11 +9,13 @@ import { createCallerFds, type CallerFds } from './closer.js';
 import type { Config } from './config.js';
 import { openCopies } from './copies.js';
 import { createDispatcher } from './dispatch.js';
+import { createFactsFinder } from './facts.js';
 import { probeFeatures } from './features.js';
 import { keepSuperblocks } from './kept-superblocks.js';
 import { isOfLedger, openLedger } from './ledger.js';
 import { listenOn } from './listen.js';
 import type { Log } from './log.js';
+import { trackMountsInMaking } from './making.js';
 import { createMeasurer } from './measure.js';
 import { inheritedFds, notify, startWatchdog } from './notify.js';
 import { createParking } from './parking.js';
@@ -100,8 +102,10 @@ export async function start(config: Config, programDirectory: string, log: Log):
     parking,
     copies,
     measurer,
+    facts: createFactsFinder(workers),
     kept,
     accounts,
+    inMaking: trackMountsInMaking(),
     current: policy.current,
     hold: policy.hold,
     reload() {

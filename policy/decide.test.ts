@@ -1,19 +1,22 @@
+// Longer than 300 lines: tables, an entry after the other.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { parseVerityDigest, type VerityDigest } from '../core/image/digest.js';
-import { allows, decide } from './decide.js';
-import type { Policy, Rule } from './policy.js';
+import { allows, decide, findTrust } from './decide.js';
+import type { Caller, Condition, Contents, Policy, Rule } from './policy.js';
 
 const digest = (digit: string): VerityDigest => parseVerityDigest(`sha256:${digit.repeat(64)}`);
 const [A, B, C, NOWHERE] = [digest('a'), digest('b'), digest('c'), digest('f')];
 /** The same digits as A under the other algorithm. */
 const A512 = parseVerityDigest(`sha512:${'a'.repeat(128)}`);
 
+type Conditions = Partial<Record<'devices' | 'setuid' | 'fcaps' | 'canonical', Condition>>;
+
 function rule(
   name: string,
   digests: readonly VerityDigest[],
-  more: { users?: number[]; groups?: number[]; nosuid?: boolean; noexec?: boolean } = {},
+  more: { users?: number[]; groups?: number[]; nosuid?: boolean; noexec?: boolean } & Conditions = {},
 ): Rule {
   return {
     name,
@@ -22,6 +25,10 @@ function rule(
     gids: more.groups === undefined ? null : new Set(more.groups),
     nosuid: more.nosuid ?? false,
     noexec: more.noexec ?? false,
+    devices: more.devices ?? 'deny',
+    setuid: more.setuid ?? 'allow',
+    fcaps: more.fcaps ?? 'allow',
+    canonical: more.canonical ?? 'allow',
     source: { file: 'p.toml', line: name.length },
   };
 }
@@ -29,6 +36,20 @@ function rule(
 function policyOf(...rules: Rule[]): Policy {
   return { limits: { mountsPerUser: 256 }, repositories: [], rules };
 }
+
+/** An image that no condition speaks against. */
+const PLAIN: Contents = {
+  entries: 10,
+  devices: 0,
+  setUid: 0,
+  setGid: 0,
+  fileCapabilities: 0,
+  largestUid: 0,
+  largestGid: 0,
+  canonical: true,
+};
+const decideFor = (policy: Policy, wanted: VerityDigest, caller: Caller, contents = PLAIN): ReturnType<typeof decide> =>
+  decide(policy, { digest: wanted, contents }, caller);
 
 const everyone = rule('everyone', [A]);
 const bySelf = rule('self', [A], { users: [1000] });
@@ -94,7 +115,7 @@ const cases: readonly (readonly [
 
 for (const [what, rules, wanted, uid, gids, expected] of cases) {
   test(`${expected === 'deny' ? 'denied' : 'allowed'}: ${what}`, () => {
-    const decision = decide(policyOf(...rules), { digest: wanted }, { uid, gids });
+    const decision = decideFor(policyOf(...rules), wanted, { uid, gids });
     if (expected === 'deny') return assert.equal(decision.verdict, 'deny');
     assert.ok(decision.verdict === 'allow');
     const restrictions = [decision.nosuid ? 'nosuid' : '', decision.noexec ? 'noexec' : '']
@@ -107,21 +128,21 @@ for (const [what, rules, wanted, uid, gids, expected] of cases) {
 
 test('a refusal tells the caller its own digest, its own uid and the lines to ask for, and nothing of the rules of others', () => {
   const rules = [rule('secret project', [A], { users: [2000], groups: [3000] }), rule('board', [B], { users: [4000] })];
-  const denied = decide(policyOf(...rules), { digest: A }, { uid: 1000, gids: [1000] });
+  const denied = decideFor(policyOf(...rules), A, { uid: 1000, gids: [1000] });
   assert.ok(denied.verdict === 'deny');
   assert.equal(denied.because, `digest ${A} is not trusted for uid 1000`);
   assert.match(denied.hint, /\[\[rule\]\]\nname = ".+"\ndigests = \["sha256:a{64}"\]\nusers = \[1000\]/);
   for (const word of ['secret', 'board', '2000', '3000', '4000', B])
     assert.ok(!`${denied.because}${denied.hint}`.includes(word), word);
   // Trusted for somebody else, or for nobody: the caller cannot tell the two apart.
-  const nowhere = decide(policyOf(), { digest: A }, { uid: 1000, gids: [1000] });
+  const nowhere = decideFor(policyOf(), A, { uid: 1000, gids: [1000] });
   assert.ok(nowhere.verdict === 'deny');
   assert.deepEqual([nowhere.because, nowhere.hint], [denied.because, denied.hint]);
 });
 
 test('a refusal tells the audit log why each rule did not match, by name', () => {
   const rules = [rule('c', [B], { users: [2] }), rule('b', [B]), rule('a', [A], { users: [2] })];
-  const denied = decide(policyOf(...rules), { digest: A }, { uid: 1, gids: [] });
+  const denied = decideFor(policyOf(...rules), A, { uid: 1, gids: [] });
   assert.ok(denied.verdict === 'deny');
   assert.deepEqual(denied.considered, [
     { rule: 'a', because: 'does not apply to the caller' },
@@ -139,8 +160,19 @@ test('a caller sees the digests of its own rules, sorted, each once', () => {
 
 const ids = fc.integer({ min: 0, max: 5 });
 const maybeIds = fc.option(fc.array(ids, { maxLength: 3 }), { nil: undefined });
+const anyCondition = fc.constantFrom<Condition>('allow', 'deny');
 const anyRule = fc
-  .record({ digests: fc.subarray([A, B, C]), users: maybeIds, groups: maybeIds, nosuid: fc.boolean(), noexec: fc.boolean() })
+  .record({
+    digests: fc.subarray([A, B, C]),
+    users: maybeIds,
+    groups: maybeIds,
+    nosuid: fc.boolean(),
+    noexec: fc.boolean(),
+    devices: anyCondition,
+    setuid: anyCondition,
+    fcaps: anyCondition,
+    canonical: anyCondition,
+  })
   .map(({ digests, users, groups, ...flags }) =>
     rule('', digests, { ...flags, ...(users && { users }), ...(groups && { groups }) }),
   );
@@ -156,10 +188,7 @@ test('the order of rules never changes a decision', () => {
   );
   fc.assert(
     fc.property(shuffled, anyCaller, anyDigest, ([rules, other], caller, wanted) => {
-      assert.deepEqual(
-        decide(policyOf(...other), { digest: wanted }, caller),
-        decide(policyOf(...rules), { digest: wanted }, caller),
-      );
+      assert.deepEqual(decideFor(policyOf(...other), wanted, caller), decideFor(policyOf(...rules), wanted, caller));
       assert.deepEqual(allows(policyOf(...other), caller), allows(policyOf(...rules), caller));
     }),
   );
@@ -174,8 +203,8 @@ test('a rule for other users never allows, and never changes what a caller may d
         nosuid: true,
         noexec: true,
       });
-      const before = decide(policyOf(...rules), { digest: wanted }, caller);
-      const { considered: _, ...after } = { considered: [], ...decide(policyOf(others, ...rules), { digest: wanted }, caller) };
+      const before = decideFor(policyOf(...rules), wanted, caller);
+      const { considered: _, ...after } = { considered: [], ...decideFor(policyOf(others, ...rules), wanted, caller) };
       const { considered: __, ...expected } = { considered: [], ...before };
       assert.deepEqual(after, expected);
     }),
@@ -185,8 +214,8 @@ test('a rule for other users never allows, and never changes what a caller may d
 test('a further matching rule never takes a restriction away', () => {
   fc.assert(
     fc.property(anyRules, anyRule, anyCaller, anyDigest, (rules, extra, caller, wanted) => {
-      const before = decide(policyOf(...rules), { digest: wanted }, caller);
-      const after = decide(policyOf(...rules, { ...extra, name: 'extra' }), { digest: wanted }, caller);
+      const before = decideFor(policyOf(...rules), wanted, caller);
+      const after = decideFor(policyOf(...rules, { ...extra, name: 'extra' }), wanted, caller);
       if (before.verdict === 'deny') return;
       assert.ok(after.verdict === 'allow');
       assert.ok(after.nosuid || !before.nosuid);
@@ -195,11 +224,191 @@ test('a further matching rule never takes a restriction away', () => {
   );
 });
 
-test('what ListImages shows is exactly what decide allows', () => {
+test('what ListImages shows is exactly what decide allows of images that no condition speaks against, and what findTrust trusts', () => {
   fc.assert(
     fc.property(anyRules, anyCaller, anyDigest, (rules, caller, wanted) => {
       const policy = policyOf(...rules);
-      assert.equal(allows(policy, caller).includes(wanted), decide(policy, { digest: wanted }, caller).verdict === 'allow');
+      const listed = allows(policy, caller).includes(wanted);
+      const decision = decideFor(policy, wanted, caller);
+      const trust = findTrust(policy, wanted, caller);
+      assert.equal(listed, decision.verdict === 'allow');
+      assert.equal(listed, trust.verdict === 'trusted');
+      if (decision.verdict === 'allow' && trust.verdict === 'trusted') assert.equal(trust.rule, decision.rule);
+      if (trust.verdict === 'deny') assert.deepEqual(trust, decision);
+    }),
+  );
+});
+
+const TROUBLE: Contents = { ...PLAIN, devices: 3, setUid: 1, setGid: 2, fileCapabilities: 1, canonical: false };
+const any = { devices: 'allow' } as const;
+
+const conditions: readonly (readonly [
+  what: string,
+  rules: Rule[],
+  contents: Contents,
+  expected: Exclude<Expected, 'deny'> | { because: string },
+])[] = [
+  [
+    'device nodes, unless said',
+    [rule('x', [A])],
+    { ...PLAIN, devices: 1 },
+    { because: 'the image has 1 device node, and rule "x" says devices = "deny"' },
+  ],
+  ['device nodes that the rule allows', [rule('x', [A], any)], { ...PLAIN, devices: 3 }, ['x', '']],
+  [
+    'set-uid files, unless said',
+    [rule('x', [A])],
+    { ...PLAIN, setUid: 4, setGid: 4, fileCapabilities: 4, canonical: false },
+    ['x', ''],
+  ],
+  ['canonical form not looked at, and not asked for', [rule('x', [A])], { ...PLAIN, canonical: undefined }, ['x', '']],
+  [
+    'set-uid files',
+    [rule('x', [A], { setuid: 'deny' })],
+    { ...PLAIN, setUid: 2 },
+    { because: 'the image has 2 set-uid files, and rule "x" says setuid = "deny"' },
+  ],
+  [
+    'set-gid files alone',
+    [rule('x', [A], { setuid: 'deny' })],
+    { ...PLAIN, setGid: 1 },
+    { because: 'the image has 1 set-gid file, and rule "x" says setuid = "deny"' },
+  ],
+  [
+    'both',
+    [rule('x', [A], { setuid: 'deny' })],
+    { ...PLAIN, setUid: 1, setGid: 2 },
+    { because: 'the image has 1 set-uid file and 2 set-gid files, and rule "x" says setuid = "deny"' },
+  ],
+  [
+    'capabilities',
+    [rule('x', [A], { fcaps: 'deny' })],
+    { ...PLAIN, fileCapabilities: 2 },
+    { because: 'the image has 2 files with capabilities, and rule "x" says fcaps = "deny"' },
+  ],
+  [
+    'not canonical',
+    [rule('x', [A], { canonical: 'deny' })],
+    { ...PLAIN, canonical: false },
+    { because: 'the image is not in canonical form, and rule "x" says canonical = "deny"' },
+  ],
+  ['canonical', [rule('x', [A], { canonical: 'deny' })], PLAIN, ['x', '']],
+  [
+    'canonical form asked for, and not looked at',
+    [rule('x', [A], { canonical: 'deny' })],
+    { ...PLAIN, canonical: undefined },
+    { because: 'the image is not in canonical form, and rule "x" says canonical = "deny"' },
+  ],
+  [
+    'largest ids and the number of entries are no conditions',
+    [rule('x', [A])],
+    { ...PLAIN, entries: 1e6, largestUid: 4294967295 },
+    ['x', ''],
+  ],
+  [
+    'everything at once',
+    [rule('x', [A], { setuid: 'deny', fcaps: 'deny', canonical: 'deny' })],
+    TROUBLE,
+    {
+      because:
+        'the image has 3 device nodes and has 1 set-uid file and 2 set-gid files and has 1 file with capabilities and is not in canonical form, and rule "x" says devices = "deny" and setuid = "deny" and fcaps = "deny" and canonical = "deny"',
+    },
+  ],
+  ['one rule that allows is enough', [rule('a', [A]), rule('b', [A], any)], { ...PLAIN, devices: 1 }, ['b', '']],
+  [
+    'the restrictions of a rule that does not allow hold',
+    [rule('a', [A], { nosuid: true }), rule('b', [A], any)],
+    { ...PLAIN, devices: 1 },
+    ['b', 'nosuid'],
+  ],
+  [
+    'of rules that do not allow, the first by name is named',
+    [rule('z', [A]), rule('m', [A], { setuid: 'deny' })],
+    { ...PLAIN, devices: 1 },
+    { because: 'the image has 1 device node, and rule "m" says devices = "deny"' },
+  ],
+  [
+    "another user's rule does not allow it",
+    [rule('a', [A]), rule('b', [A], { ...any, users: [2000] })],
+    { ...PLAIN, devices: 1 },
+    { because: 'the image has 1 device node, and rule "a" says devices = "deny"' },
+  ],
+  [
+    "another digest's rule does not allow it",
+    [rule('a', [A]), rule('b', [B], any)],
+    { ...PLAIN, devices: 1 },
+    { because: 'the image has 1 device node, and rule "a" says devices = "deny"' },
+  ],
+];
+for (const [what, rules, contents, expected] of conditions) {
+  test(`contents ${'because' in expected ? 'denied' : 'allowed'}: ${what}`, () => {
+    const decision = decideFor(policyOf(...rules), A, { uid: 1, gids: [] }, contents);
+    if ('because' in expected) {
+      assert.ok(decision.verdict === 'deny');
+      assert.equal(decision.because, expected.because);
+      assert.match(decision.hint, /ask the administrator/);
+      return;
+    }
+    assert.ok(decision.verdict === 'allow');
+    assert.deepEqual([decision.rule, decision.nosuid ? 'nosuid' : ''], expected);
+  });
+}
+
+test('a refusal of contents tells the audit log which condition of which rule failed, and the caller nothing of the rules of others', () => {
+  const rules = [rule('c', [A], { setuid: 'deny' }), rule('b', [A], { ...any, users: [7] }), rule('a', [B], any)];
+  const denied = decideFor(policyOf(...rules), A, { uid: 1, gids: [] }, { ...PLAIN, devices: 1, setUid: 1 });
+  assert.ok(denied.verdict === 'deny');
+  assert.deepEqual(denied.considered, [
+    { rule: 'a', because: 'does not list the digest' },
+    { rule: 'b', because: 'does not apply to the caller' },
+    {
+      rule: 'c',
+      because: 'the image has 1 device node and has 1 set-uid file, and the rule says devices = "deny" and setuid = "deny"',
+    },
+  ]);
+  for (const word of ['"a"', '"b"']) assert.ok(!`${denied.because}${denied.hint}`.includes(word), word);
+});
+
+test('whether anybody asks for the canonical form is seen in the rules that match alone', () => {
+  const asks = (rules: Rule[]): boolean | undefined => {
+    const trust = findTrust(policyOf(...rules), A, { uid: 1, gids: [] });
+    return trust.verdict === 'trusted' ? trust.asksCanonical : undefined;
+  };
+  const canonical = 'deny' as const;
+  assert.equal(asks([rule('x', [A])]), false);
+  assert.equal(asks([rule('x', [A]), rule('y', [A], { canonical })]), true);
+  assert.equal(asks([rule('x', [A]), rule('y', [B], { canonical }), rule('z', [A], { canonical, users: [2] })]), false);
+  assert.equal(asks([rule('y', [B], { canonical })]), undefined);
+});
+
+const anyContents = fc.record({
+  entries: ids,
+  devices: ids,
+  setUid: ids,
+  setGid: ids,
+  fileCapabilities: ids,
+  largestUid: ids,
+  largestGid: ids,
+  canonical: fc.constantFrom(true, false, undefined),
+});
+
+test('a further rule never denies what was allowed, nor takes a restriction away, whatever is in the image', () => {
+  fc.assert(
+    fc.property(anyRules, anyRule, anyCaller, anyDigest, anyContents, (rules, extra, caller, wanted, contents) => {
+      const before = decideFor(policyOf(...rules), wanted, caller, contents);
+      const after = decideFor(policyOf(...rules, { ...extra, name: 'extra' }), wanted, caller, contents);
+      if (before.verdict === 'deny') return;
+      assert.ok(after.verdict === 'allow');
+      assert.ok((after.nosuid || !before.nosuid) && (after.noexec || !before.noexec));
+    }),
+  );
+});
+
+test('what is allowed with trouble in the image is allowed without it', () => {
+  fc.assert(
+    fc.property(anyRules, anyCaller, anyDigest, anyContents, (rules, caller, wanted, contents) => {
+      const before = decideFor(policyOf(...rules), wanted, caller, contents);
+      if (before.verdict === 'allow') assert.equal(decideFor(policyOf(...rules), wanted, caller).verdict, 'allow');
     }),
   );
 });

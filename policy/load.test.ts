@@ -38,6 +38,10 @@ users = ["root", 1001]
 groups = ["podman"]
 nosuid = true
 noexec = false
+devices = "allow"
+setuid = "deny"
+fcaps = "deny"
+canonical = "deny"
 
 [[rule]]
 name = "for all"
@@ -57,6 +61,10 @@ test('policy taken: everything the form knows, names as ids, each part with its 
         gids: new Set([60]),
         nosuid: true,
         noexec: false,
+        devices: 'allow',
+        setuid: 'deny',
+        fcaps: 'deny',
+        canonical: 'deny',
         source: { file: '1.toml', line: 9 },
       },
       {
@@ -66,7 +74,11 @@ test('policy taken: everything the form knows, names as ids, each part with its 
         gids: null,
         nosuid: false,
         noexec: false,
-        source: { file: '1.toml', line: 20 },
+        devices: 'deny',
+        setuid: 'allow',
+        fcaps: 'allow',
+        canonical: 'allow',
+        source: { file: '1.toml', line: 24 },
       },
     ],
   });

@@ -107,6 +107,10 @@ function addRule(draft: Draft, entry: RuleEntry, sourceOf: (path: Path) => Sourc
     gids: readIds('group', entry.groups, (name) => names.gidOf(name), refuse),
     nosuid: entry.nosuid,
     noexec: entry.noexec,
+    devices: entry.devices,
+    setuid: entry.setuid,
+    fcaps: entry.fcaps,
+    canonical: entry.canonical,
     source: sourceOf([]),
   });
 }

@@ -1,3 +1,4 @@
+import type { ContentFacts } from '../core/image/content-facts.js';
 import type { VerityDigest } from '../core/image/digest.js';
 
 /** Where something was written: `file` as the caller named it, `line` from 1. */
@@ -16,6 +17,9 @@ export interface Repository {
   readonly source: Source;
 }
 
+/** Whether a rule allows images that hold such things. */
+export type Condition = 'allow' | 'deny';
+
 export interface Rule {
   readonly name: string;
   readonly digests: ReadonlySet<VerityDigest>;
@@ -25,7 +29,21 @@ export interface Rule {
   /** Restrictions added to ro and nodev. */
   readonly nosuid: boolean;
   readonly noexec: boolean;
+  /** Device nodes. */
+  readonly devices: Condition;
+  /** Set-uid and set-gid files. */
+  readonly setuid: Condition;
+  /** Files with capabilities. */
+  readonly fcaps: Condition;
+  /** 'deny': only images in the canonical form of composefs are allowed. */
+  readonly canonical: Condition;
   readonly source: Source;
+}
+
+/** What is in an image, as far as rules ask. */
+export interface Contents extends ContentFacts {
+  /** The bytes are the ones a writer makes of the tree. Undefined if nobody looked, which a rule that asks takes for no. */
+  readonly canonical: boolean | undefined;
 }
 
 export interface Policy {

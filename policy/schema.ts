@@ -31,6 +31,11 @@ function flag(key: string): z.ZodDefault<z.ZodBoolean> {
   return z.boolean(expected(key, 'true or false', `${key} = true`)).default(false);
 }
 
+/** What a rule says of images that hold a kind of thing. */
+function condition(key: string, unsaid: 'allow' | 'deny') {
+  return z.enum(['allow', 'deny'], expected(key, '"allow" or "deny"', `${key} = "deny"`)).default(unsaid);
+}
+
 /** User or group: a name is looked up later, a number is taken as the host id. */
 function principals(key: string, example: string) {
   const outOfRange = { error: describeId(key) };
@@ -96,6 +101,11 @@ const rule = z.strictObject(
     groups: principals('groups', '["podman", 1000]'),
     nosuid: flag('nosuid'),
     noexec: flag('noexec'),
+    // A mount never opens a device, whatever is said here: an image that holds one was made by mistake, or for an attack.
+    devices: condition('devices', 'deny'),
+    setuid: condition('setuid', 'allow'),
+    fcaps: condition('fcaps', 'allow'),
+    canonical: condition('canonical', 'allow'),
   },
   { error: 'rule is not a table; write [[rule]] on a line of its own' },
 );

@@ -1,4 +1,4 @@
-// Bundles the programs into dist/. koffi stays outside: it is native code, found in node_modules.
+// Bundles the programs, the workers and what cfsctl loads on demand into dist/. koffi stays outside: it is native code, found in node_modules.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { chmodSync, copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -13,7 +13,19 @@ const programs = [
   { in: 'daemon/main.ts', out: 'cfsmountd', loaded: true },
   { in: 'daemon/worker/worker.ts', out: 'cfsmountd-worker.cjs', loaded: false },
   { in: 'client/cfsctl.ts', out: 'cfsctl', loaded: true },
+  { in: 'client/store/file-worker.ts', out: 'cfsctl-worker.cjs', loaded: false },
+  { in: 'client/offline.ts', out: 'cfsctl-offline.cjs', loaded: true },
 ];
+
+/** What is imported when it is needed stays outside the program, in the file that is made of it above. */
+const onDemand = {
+  name: 'on-demand',
+  setup(build) {
+    build.onResolve({ filter: /\/offline\.js$/ }, ({ kind }) =>
+      kind === 'dynamic-import' ? { path: './cfsctl-offline.cjs', external: true } : undefined,
+    );
+  },
+};
 
 const inputs = [];
 
@@ -26,6 +38,7 @@ async function bundle(entry) {
     target: 'node20.18',
     format: 'cjs',
     external: ['koffi'],
+    plugins: [onDemand],
     charset: 'ascii',
     // What is not compiled by Node's own loader has no import().
     supported: { 'dynamic-import': false },

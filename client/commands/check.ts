@@ -45,6 +45,28 @@ export function formatReport(report: CheckReport): string {
     ['type', report.type],
     ['options', report.verdict === 'allow' ? restrictions.join(',') : ''],
     ['looked at', report.considered],
+    ...formatFacts(report),
   ]);
   return `${verdict}\n${fields}`;
+}
+
+/** What is in the image, if the service says. */
+function formatFacts(report: CheckReport): [name: string, value: string][] {
+  const { entries, devices, setuid, setgid, fcaps, canonical, objects, missing } = report;
+  if (entries === undefined) return [];
+  const stored = missing === undefined ? '' : missing === 0 ? ', all there' : `, ${missing} missing`;
+  const composefs: [string, string][] = [
+    ['objects', `${objects}${stored}`],
+    ['canonical', canonical === true ? 'yes' : 'no'],
+  ];
+  return [
+    ['entries', String(entries)],
+    ['devices', String(devices)],
+    ['set-uid', String(setuid)],
+    ['set-gid', String(setgid)],
+    ['file caps', String(fcaps)],
+    ['largest uid', String(report['largest-uid'])],
+    ['largest gid', String(report['largest-gid'])],
+    ...(report.type === 'composefs' ? composefs : []),
+  ];
 }

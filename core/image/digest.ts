@@ -33,10 +33,12 @@ export function verityDigestFromBytes(algorithm: VerityAlgorithm, bytes: Uint8Ar
       `a ${algorithm} digest has ${DIGEST_SIZE[algorithm]} bytes, not ${bytes.length}`,
     );
   }
-  let hex = '';
-  for (const byte of bytes) hex += byte.toString(16).padStart(2, '0');
-  return `${algorithm}:${hex}` as VerityDigest;
+  const codes: number[] = [];
+  for (const byte of bytes) codes.push(HEX_DIGITS.charCodeAt(byte >> 4), HEX_DIGITS.charCodeAt(byte & 15));
+  return `${algorithm}:${String.fromCharCode(...codes)}` as VerityDigest;
 }
+
+const HEX_DIGITS = '0123456789abcdef';
 
 export function digestAlgorithm(digest: VerityDigest): VerityAlgorithm {
   return digest.startsWith('sha256:') ? 'sha256' : 'sha512';

@@ -1,13 +1,12 @@
-import { type ByteString, byteString, toBytes } from './bytes.js';
+import { type ByteString, byteString, hexOf, toBytes } from './bytes.js';
 import { isCanonicalOf } from './canonical.js';
-import { type VerityAlgorithm, type VerityDigest, objectPath, verityDigestFromBytes } from './digest.js';
-import { type ReadOptions, readImage } from './reader.js';
-import { BLK, CHR, type Node, REG, isExternal, isLink, isWhiteout, typeOf } from './tree.js';
+import { type ContentFacts, countInode, noContents } from './content-facts.js';
+import { type VerityAlgorithm, type VerityDigest, verityDigestFromBytes } from './digest.js';
+import { type ReadOptions, readImage, visitImage } from './reader.js';
+import { MAX_NAME, type Node, isExternal, isLink } from './tree.js';
 import type { ComposefsVersion } from './version.js';
 
 const CAPABILITY = byteString('security.capability');
-const SET_UID = 0o4000;
-const SET_GID = 0o2000;
 
 /** An object that files of an image need. */
 export interface NeededObject {
@@ -19,25 +18,19 @@ export interface NeededObject {
   readonly size: bigint;
 }
 
-/** What an image holds, for rules to judge. Counts are of inodes unless said. */
-export interface ImageFacts {
-  readonly version: ComposefsVersion;
-  readonly canonical: boolean;
-  /** Names in the tree, the root among them. */
-  readonly entries: number;
-  /** Character and block devices other than whiteouts. */
-  readonly devices: number;
-  /** Regular files with the set-uid bit, and with the set-gid bit. */
-  readonly setUid: number;
-  readonly setGid: number;
-  /** Regular files with file capabilities. */
-  readonly fileCapabilities: number;
-  readonly largestUid: number;
-  readonly largestGid: number;
+/** What the tree of a composefs image holds, for rules to judge, and where its files point. */
+export interface TreeFacts extends ContentFacts {
   /** External files whose object is not pinned by a digest. */
   readonly unpinned: number;
   /** External files whose redirect is missing or is not the path of their digest. */
   readonly misdirected: number;
+  /** External files whose redirect is not plainly a path below the object store: it has an empty component, `.` or `..`. */
+  readonly escaping: number;
+}
+
+export interface ImageFacts extends TreeFacts {
+  readonly version: ComposefsVersion;
+  readonly canonical: boolean;
   /** In the order of the inodes, each once. */
   readonly objects: readonly NeededObject[];
 }
@@ -48,25 +41,35 @@ export function readFacts(bytes: Uint8Array, options: ReadOptions = {}): ImageFa
   return { version: read.version, canonical: isCanonicalOf(bytes, read), ...factsOf(read.root) };
 }
 
+/** The same without what takes the whole tree: in a third of the time, and with little memory beside that of the image. */
+export function readTreeFacts(bytes: Uint8Array, options: ReadOptions = {}): TreeFacts {
+  const facts = noFacts();
+  const { names } = visitImage(bytes, (node) => countNode(facts, node), options);
+  return { ...facts, entries: names };
+}
+
+/** Shows the place of each object that files of an image need, once for each object, while the image is read. Throws FormatError, also after some were shown. */
+export function visitObjects(bytes: Uint8Array, show: (path: NeededObject['path']) => void, options: ReadOptions = {}): void {
+  const known = new Set<string>();
+  const showNew = (node: Node): void => {
+    const key = keyOf(node);
+    if (known.has(key)) return;
+    known.add(key);
+    show(node.payload);
+  };
+  visitImage(bytes, (node) => void (isExternal(node) && showNew(node)), options);
+}
+
 /** The facts that follow from a tree alone. */
 export function factsOf(root: Node): Omit<ImageFacts, 'version' | 'canonical'> {
-  const facts = {
-    entries: 1,
-    devices: 0,
-    setUid: 0,
-    setGid: 0,
-    fileCapabilities: 0,
-    largestUid: 0,
-    largestGid: 0,
-    unpinned: 0,
-    misdirected: 0,
-  };
+  const facts = noFacts();
+  facts.entries = 1;
   const objects = new Map<string, NeededObject>();
   const queue: Node[] = [root];
   for (let index = 0; index < queue.length; index += 1) {
     const node = queue[index] as Node;
-    addInode(facts, node);
-    if (isExternal(node)) addObject(facts, objects, node);
+    countNode(facts, node);
+    if (isExternal(node) && !objects.has(keyOf(node))) objects.set(keyOf(node), objectOf(node));
     for (const entry of node.children?.values() ?? []) {
       facts.entries += 1;
       if (!isLink(entry)) queue.push(entry);
@@ -75,24 +78,38 @@ export function factsOf(root: Node): Omit<ImageFacts, 'version' | 'canonical'> {
   return { ...facts, objects: [...objects.values()] };
 }
 
-type Counts = { -readonly [Name in Exclude<keyof ImageFacts, 'version' | 'canonical' | 'objects'>]: ImageFacts[Name] };
+type Counts = { -readonly [Name in keyof TreeFacts]: TreeFacts[Name] };
 
-function addInode(facts: Counts, node: Node): void {
-  const type = typeOf(node);
-  if (type === BLK || (type === CHR && !isWhiteout(node))) facts.devices += 1;
-  if (type === REG && (node.mode & SET_UID) !== 0) facts.setUid += 1;
-  if (type === REG && (node.mode & SET_GID) !== 0) facts.setGid += 1;
-  if (type === REG && node.xattrs.has(CAPABILITY)) facts.fileCapabilities += 1;
-  facts.largestUid = Math.max(facts.largestUid, node.uid);
-  facts.largestGid = Math.max(facts.largestGid, node.gid);
+function noFacts(): Counts {
+  return { ...noContents(), unpinned: 0, misdirected: 0, escaping: 0 };
 }
 
-function addObject(facts: Counts, objects: Map<string, NeededObject>, node: Node): void {
-  const digest = node.digest === undefined ? undefined : verityDigestFromBytes(algorithmOf(node.digest), toBytes(node.digest));
+function countNode(facts: Counts, node: Node): void {
+  const { mode, rdev, uid, gid, xattrs, payload, digest } = node;
+  countInode(facts, { mode, rdev, uid, gid, hasCapability: xattrs.has(CAPABILITY) });
+  if (!isExternal(node)) return;
   if (digest === undefined) facts.unpinned += 1;
-  if (digest === undefined || node.payload !== objectPath(digest)) facts.misdirected += 1;
-  const key = `${digest ?? ''} ${node.size} ${node.payload ?? ''}`;
-  if (!objects.has(key)) objects.set(key, { digest, path: node.payload, size: node.size });
+  if (digest === undefined || payload !== pathOf(digest)) facts.misdirected += 1;
+  if (payload !== undefined && !payload.split('/').every(isPlainName)) facts.escaping += 1;
+}
+
+/** Place of an object below an object store, by its raw digest. */
+function pathOf(digest: ByteString): string {
+  const hex = hexOf(digest);
+  return `${hex.slice(0, 2)}/${hex.slice(2)}`;
+}
+
+function isPlainName(name: string): boolean {
+  return name !== '' && name !== '.' && name !== '..' && name.length <= MAX_NAME;
+}
+
+function keyOf(node: Node): string {
+  return `${node.digest ?? ''} ${node.size} ${node.payload ?? ''}`;
+}
+
+function objectOf({ digest, payload, size }: Node): NeededObject {
+  const pinned = digest === undefined ? undefined : verityDigestFromBytes(algorithmOf(digest), toBytes(digest));
+  return { digest: pinned, path: payload, size };
 }
 
 function algorithmOf(digest: ByteString): VerityAlgorithm {

@@ -12,7 +12,7 @@ test('damaged images and dumps are refused with a FormatError, quickly, or taken
   let seed = 1_000_000;
   for (; performance.now() - started < BUDGET_MS; seed += 1) outcomes.add(runTrial(subjects, seed).outcome);
   assert.ok(
-    outcomes.has('taken') && outcomes.has('canonical') && outcomes.size > 30,
+    outcomes.has('taken') && outcomes.has('canonical') && outcomes.has('judged') && outcomes.size > 30,
     `the damage is too one-sided: ${[...outcomes].join(' ')}`,
   );
 });

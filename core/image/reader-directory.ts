@@ -35,7 +35,27 @@ function* directoryBlocks(image: ImageView, inode: RawInode): Generator<readonly
 }
 
 function* readBlock(image: ImageView, from: number, to: number): Generator<DirectoryEntry, void, void> {
-  const { bytes, view } = image;
+  for (const { name, nidLow, nidHigh, type } of readDirectoryBlock(image.bytes, image.view, from, to))
+    yield { name, nid: requireNid(image, nidLow, nidHigh), type };
+}
+
+/** An entry of a directory block; its inode number is checked for nothing yet. */
+export interface RawEntry {
+  readonly name: ByteString;
+  /** Halves of the u64. */
+  readonly nidLow: number;
+  readonly nidHigh: number;
+  /** EROFS_FT_*. */
+  readonly type: number;
+}
+
+/** The entries of one directory block, bytes [from, to) of `bytes`, which `view` shows too. Names are well formed and lie behind the entries without gap. */
+export function* readDirectoryBlock(
+  bytes: Uint8Array,
+  view: DataView,
+  from: number,
+  to: number,
+): Generator<RawEntry, void, void> {
   const first = from + DIRENT <= to ? view.getUint16(from + 8, true) : 0;
   if (first < DIRENT || first % DIRENT !== 0 || from + first >= to)
     throw new FormatError('directory-block', 'the first name of a directory block is not behind its entries');
@@ -47,8 +67,12 @@ function* readBlock(image: ImageView, from: number, to: number): Generator<Direc
       throw new FormatError('directory-name', `a name has not 1 to ${MAX_NAME} bytes inside its block`);
     if (bytes[at + 11] !== 0) throw new FormatError('directory-reserved', 'a reserved byte of a directory entry is not zero');
     requireNameBytes(bytes, start, end);
-    const nid = requireNid(image, view.getUint32(at, true), view.getUint32(at + 4, true));
-    yield { name: toByteString(bytes, start, end), nid, type: bytes[at + 10] ?? 0 };
+    yield {
+      name: toByteString(bytes, start, end),
+      nidLow: view.getUint32(at, true),
+      nidHigh: view.getUint32(at + 4, true),
+      type: bytes[at + 10] ?? 0,
+    };
   }
 }
 

@@ -274,6 +274,7 @@ test('facts: devices, set-id bits, capabilities, owners, and what objects are ne
     largestGid: 70000,
     unpinned: 1,
     misdirected: 2,
+    escaping: 0,
   });
   assert.deepEqual(
     objects.map(({ digest, path, size }) => [digest, path, size]),

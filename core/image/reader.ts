@@ -29,8 +29,10 @@ export interface ReadImage {
 /** An inode that was reached, in the order of its number. */
 interface Reached {
   readonly nid: number;
-  /** Undefined for a whiteout that hides a directory of the object store. */
+  /** Undefined if nodes are not kept, and for a whiteout that hides a directory of the object store. */
   readonly node: Node | undefined;
+  /** It may have further names. */
+  readonly isLinkable: boolean;
   readonly parentNid: number;
   /** Of a directory whose entries are still to be read. */
   raw: RawInode | undefined;
@@ -38,7 +40,14 @@ interface Reached {
 
 /** A name of an inode that has its primary name elsewhere. */
 interface FurtherName extends DirectoryEntry {
-  readonly parent: Node;
+  readonly parent: Node | undefined;
+}
+
+interface Walked {
+  /** In the order of their numbers, the root first. */
+  readonly reached: readonly Reached[];
+  /** In the tree, the root among them. */
+  readonly names: number;
 }
 
 const MAGIC = 0xd078629a; // lcfs-erofs.h LCFS_EROFS_MAGIC
@@ -51,6 +60,29 @@ const STUBS: ReadonlySet<ByteString> = new Set(STUB_NAMES);
  * every offset is checked. What the format allows to be derived is not compared here; isCanonical does. Throws FormatError.
  */
 export function readImage(bytes: Uint8Array, options: ReadOptions = {}): ReadImage {
+  const { image, tableBlock, version } = openImage(bytes, options);
+  const { reached } = walk(image, tableBlock, (node) => node);
+  return { version, root: reached[0]?.node as Node, inodes: reached.length };
+}
+
+/**
+ * Reads an image with the same checks, but shows each node once and keeps none, so that little memory is used beside that of the image. Directories are shown without
+ * their children. Returns the number of names. Throws FormatError, also after some nodes were shown.
+ */
+export function visitImage(
+  bytes: Uint8Array,
+  show: (node: Node) => void,
+  options: ReadOptions = {},
+): { readonly version: ComposefsVersion; readonly names: number } {
+  const { image, tableBlock, version } = openImage(bytes, options);
+  const { names } = walk(image, tableBlock, (node) => {
+    show(node);
+    return undefined;
+  });
+  return { version, names };
+}
+
+function openImage(bytes: Uint8Array, options: ReadOptions): { image: ImageView; tableBlock: number; version: ComposefsVersion } {
   if (bytes.length > (options.maxSize ?? Number.POSITIVE_INFINITY))
     throw new FormatError('image-size', `the image has ${bytes.length} bytes, more than are taken here`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -66,17 +98,20 @@ export function readImage(bytes: Uint8Array, options: ReadOptions = {}): ReadIma
     inodesLimit: Math.min(bytes.length, (tableBlock + 1) * BLOCK),
     hugeFiles: options.hugeFiles ?? false,
   };
-  const { root, inodes } = walk(image, tableBlock);
-  return { version: composefsVersion ?? 0, root, inodes };
+  return { image, tableBlock, version: composefsVersion ?? 0 };
 }
 
-/** Breadth first, which is the order of the inodes: a queue, because directories may nest without bound. */
-function walk(image: ImageView, tableBlock: number): { root: Node; inodes: number } {
+/**
+ * Breadth first, which is the order of the inodes: a queue, because directories may nest without bound. `take` sees each node once and says what is kept of it: the node
+ * itself, which then gets its children, or nothing.
+ */
+function walk(image: ImageView, tableBlock: number, take: (node: Node) => Node | undefined): Walked {
   const xattrs = createXattrReader(image, tableBlock);
   const blocks = createBlockCount(image);
   const reached: Reached[] = [];
   const further: FurtherName[] = [];
   let inodesEnd = FIRST_INODE;
+  let names = 0;
   const reach = (nid: number, parent: Reached | undefined, name: ByteString): Reached => {
     const raw = readInode(image, nid);
     if (raw.offset < inodesEnd) throw new FormatError('inode-order', 'inodes overlap or are not in the order of their numbers');
@@ -84,14 +119,21 @@ function walk(image: ImageView, tableBlock: number): { root: Node; inodes: numbe
     blocks.take(raw);
     const own = xattrs.read(raw);
     const node = isStub(raw, parent === reached[0], name) ? undefined : restoreNode(raw, own, dataOf(image, raw));
-    const next = { nid, node, parentNid: parent?.nid ?? nid, raw: node?.children === undefined ? undefined : raw };
+    const next = {
+      nid,
+      node: node === undefined ? undefined : take(node),
+      isLinkable: node !== undefined && node.children === undefined && !isWhiteout(node),
+      parentNid: parent?.nid ?? nid,
+      raw: node?.children === undefined ? undefined : raw,
+    };
     reached.push(next);
+    if (node !== undefined) names += 1;
     return next;
   };
-  const root = reachRoot(image, reach);
+  requireRoot(image, reach(image.view.getUint16(SB + 14, true), undefined, '' as ByteString));
   for (let index = 0; index < reached.length; index += 1) {
     const directory = reached[index] as Reached;
-    if (directory.raw === undefined || directory.node === undefined) continue;
+    if (directory.raw === undefined) continue;
     for (const entry of readEntries(image, directory, directory.raw)) {
       if (peekIno(image, entry.nid) === reached.length)
         addChild(directory.node, entry, reach(entry.nid, directory, entry.name), image);
@@ -103,15 +145,12 @@ function walk(image: ImageView, tableBlock: number): { root: Node; inodes: numbe
     throw new FormatError('inode-count', 'the image has not as many inodes as it claims');
   for (const name of further) addLink(image, name, reached);
   xattrs.finish(inodesEnd, blocks.finish());
-  return { root, inodes: reached.length };
+  return { reached, names: names + further.length };
 }
 
-function reachRoot(image: ImageView, reach: (nid: number, parent: undefined, name: ByteString) => Reached): Node {
-  const nid = image.view.getUint16(SB + 14, true);
-  const root = reach(nid, undefined, '' as ByteString).node;
-  if (root?.children === undefined || peekIno(image, nid) !== 0)
+function requireRoot(image: ImageView, { raw, nid }: Reached): void {
+  if (raw === undefined || peekIno(image, nid) !== 0)
     throw new FormatError('root-type', 'the root is not a directory numbered 0');
-  return root;
 }
 
 function dataOf(image: ImageView, raw: RawInode): ByteString | undefined {
@@ -143,18 +182,17 @@ function* readEntries(image: ImageView, directory: Reached, raw: RawInode): Gene
   if (dots !== 2) throw new FormatError('directory-dots', 'a directory lacks . or ..');
 }
 
-function addChild(parent: Node, entry: DirectoryEntry, child: Reached, image: ImageView): void {
+function addChild(parent: Node | undefined, entry: DirectoryEntry, child: Reached, image: ImageView): void {
   requireType(image, entry);
-  if (child.node !== undefined) parent.children?.set(entry.name, child.node);
+  if (child.node !== undefined) parent?.children?.set(entry.name, child.node);
 }
 
 function addLink(image: ImageView, name: FurtherName, reached: readonly Reached[]): void {
   const target = reached[peekIno(image, name.nid)];
   if (target?.nid !== name.nid) throw new FormatError('link-target', 'a directory entry names no inode of the image');
   requireType(image, name);
-  if (target.node === undefined || target.node.children !== undefined || isWhiteout(target.node))
-    throw new FormatError('link-target', 'a directory or a whiteout has a second name');
-  name.parent.children?.set(name.name, { link: target.node });
+  if (!target.isLinkable) throw new FormatError('link-target', 'a directory or a whiteout has a second name');
+  if (target.node !== undefined) name.parent?.children?.set(name.name, { link: target.node });
 }
 
 function requireType(image: ImageView, entry: DirectoryEntry): void {

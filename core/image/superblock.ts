@@ -9,6 +9,15 @@ export type { ImageHeader } from './image-header.js';
 export const SUPERBLOCK_WINDOW = 4096;
 
 const COMPOSEFS_MAGIC = 0xd078629a; // libcomposefs lcfs-erofs.h LCFS_EROFS_MAGIC
+const EROFS_MAGIC = 0xe0f5e1e2; // linux/magic.h EROFS_SUPER_MAGIC_V1
+const EROFS_MAGIC_AT = 1024; // linux/fs/erofs/erofs_fs.h EROFS_SUPER_OFFSET
+
+/** True if `firstBytes` have the magic number of an image of either kind. Nothing else is looked at. */
+export function looksLikeImage(firstBytes: Uint8Array): boolean {
+  const view = new DataView(firstBytes.buffer, firstBytes.byteOffset, firstBytes.byteLength);
+  const has = (offset: number, magic: number): boolean => offset + 4 <= view.byteLength && view.getUint32(offset, true) === magic;
+  return has(0, COMPOSEFS_MAGIC) || has(EROFS_MAGIC_AT, EROFS_MAGIC);
+}
 
 /**
  * Decides what kind of image this is and refuses one whose header or superblock is not well formed, so that the kernel never parses what this cannot.

@@ -109,6 +109,7 @@ test('the sample image: read, dumped, parsed and written it is the same; its fac
     largestGid: 1000,
     unpinned: 0,
     misdirected: 0,
+    escaping: 0,
   });
 });
 

@@ -1,7 +1,7 @@
 import { constants } from 'node:os';
 
 // Not in Node's table (asm-generic/errno.h).
-const OTHERS = { ENOTBLK: 15, EUCLEAN: 117 };
+const OTHERS = { ENOTBLK: 15, ENOPKG: 65, EUCLEAN: 117 };
 
 const errnos: Readonly<Record<string, number>> = { ...constants.errno, ...OTHERS };
 const namesByErrno = new Map<number, ErrnoName>();

@@ -53,6 +53,11 @@ export class OwnedFd implements Fd {
     this.#closer = closeNumber;
   }
 
+  /** Says that closing it may hang, and who does it. */
+  closeBy(closer: Closer): void {
+    this.#closer = closer;
+  }
+
   /** Gives the duty to close to the receiver of the number. */
   release(): number {
     const fd = this.raw;

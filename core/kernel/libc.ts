@@ -1,4 +1,4 @@
-// The only module that loads native code. Every binding goes through `bind`, which checks each argument (koffi passes
+// The module that loads the C library. Every binding goes through `bind`, which checks each argument (koffi passes
 // NaN as 0, cuts strings at NUL and lets oversized integers through) and turns -1 into SyscallError at once, while
 // errno is still that of this call.
 import koffi from 'koffi';
@@ -7,7 +7,7 @@ import { SyscallError } from './error.js';
 
 const libc = koffi.load('libc.so.6');
 
-type Argument = 'fd' | 'int' | 'u32' | 'u64' | 'path' | 'path?' | 'buffer' | 'buffer?';
+type Argument = 'fd' | 'int' | 'u32' | 'u64' | 'path' | 'path?' | 'name' | 'buffer' | 'buffer?';
 
 type Native<A extends Argument> = A extends 'u64'
   ? bigint | number
@@ -15,11 +15,13 @@ type Native<A extends Argument> = A extends 'u64'
     ? string | Uint8Array
     : A extends 'path?'
       ? string | Uint8Array | null
-      : A extends 'buffer'
-        ? Uint8Array
-        : A extends 'buffer?'
-          ? Uint8Array | null
-          : number;
+      : A extends 'name'
+        ? string
+        : A extends 'buffer'
+          ? Uint8Array
+          : A extends 'buffer?'
+            ? Uint8Array | null
+            : number;
 
 type Natives<T extends readonly Argument[]> = { [K in keyof T]: Native<T[K]> };
 
@@ -30,6 +32,7 @@ const koffiType: Record<Argument, string> = {
   u64: 'uint64_t',
   path: 'void *',
   'path?': 'void *',
+  name: 'void *',
   buffer: 'void *',
   'buffer?': 'void *',
 };
@@ -41,6 +44,13 @@ export function cString(value: string | Uint8Array): Buffer {
   const bytes = Buffer.from(value as string);
   if (bytes.includes(0)) throw new TypeError('a string for a system call holds a NUL byte');
   return Buffer.concat([bytes, Buffer.alloc(1)]);
+}
+
+/** As `cString`, of a path whose characters stand for one byte each (latin1). */
+function byteCString(value: unknown): Buffer {
+  if (typeof value !== 'string' || value.includes('\0'))
+    throw new TypeError('a path for a system call is no string or holds a NUL byte');
+  return Buffer.from(`${value}\0`, 'latin1');
 }
 
 function integerBetween(low: number, high: number): (value: unknown) => number {
@@ -57,19 +67,24 @@ function bytes(value: unknown): Uint8Array {
   return value;
 }
 
-function u64(value: unknown): bigint {
+function u64(value: unknown): bigint | number {
+  // Both are passed as they are; a number is quicker.
+  if (Number.isSafeInteger(value) && (value as number) >= 0) return value as number;
   const wide = BigInt(value as bigint | number);
   if (wide < 0n || wide > 0xffff_ffff_ffff_ffffn) throw new TypeError(`${wide} does not fit 64 bits`);
   return wide;
 }
 
+const openNumber = integerBetween(0, 0x7fff_ffff);
+
 const check: Record<Argument, (value: unknown) => unknown> = {
-  fd: (value) => (value === AT_FDCWD ? AT_FDCWD : integerBetween(0, 0x7fff_ffff)(value)),
+  fd: (value) => (value === AT_FDCWD ? AT_FDCWD : openNumber(value)),
   int: integerBetween(-0x8000_0000, 0x7fff_ffff),
   u32: integerBetween(0, 0xffff_ffff),
   u64,
   path: (value) => cString(value as string),
   'path?': (value) => (value === null ? null : cString(value as string)),
+  name: byteCString,
   buffer: bytes,
   'buffer?': (value) => (value === null ? null : bytes(value)),
 };
@@ -119,9 +134,10 @@ export function bindSyscall<const T extends readonly Argument[]>(
   name: string,
   number: number,
   kinds: T,
+  { expected }: Expecting = { expected: [] },
 ): (...values: Natives<T>) => number {
   const native = libc.func('syscall', 'long', ['long', ...kinds.map((kind) => koffiType[kind])]);
-  return wrap(name, (...values) => native(number, ...values), kinds, []) as (...values: Natives<T>) => number;
+  return wrap(name, (...values) => native(number, ...values), kinds, expected) as (...values: Natives<T>) => number;
 }
 
 const closeNative = libc.func('close', 'int', ['int']) as (fd: number) => number;
@@ -131,7 +147,7 @@ const closeNative = libc.func('close', 'int', ['int']) as (fd: number) => number
  * that is (the FLUSH of FUSE), so none may be repeated, which would close somebody else's descriptor, or thrown.
  */
 export function closeNumber(fd: number): void {
-  closeNative(integerBetween(0, 0x7fff_ffff)(fd));
+  closeNative(openNumber(fd));
 }
 
 /** Address of a buffer's first byte, for structures that hold pointers. The caller keeps the buffer alive. */

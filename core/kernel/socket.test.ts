@@ -7,7 +7,17 @@ import { test } from 'node:test';
 import { sameOpenFile } from './fd.js';
 import { createMemfd } from './file.js';
 import { waitReady, watch } from './poll.js';
-import { acceptStream, connectStream, listenStream, MAX_FDS, peerCredentials, receive, send, socketPair } from './socket.js';
+import {
+  acceptStream,
+  connectStream,
+  endStream,
+  listenStream,
+  MAX_FDS,
+  peerCredentials,
+  receive,
+  send,
+  socketPair,
+} from './socket.js';
 
 test('bytes and descriptors arrive together, close-on-exec and owned by the receiver', () => {
   const [left, right] = socketPair();
@@ -84,6 +94,17 @@ test('a listener takes connections, and the kernel says who connects', () => {
     assert.ok(waitReady(server, 'readable', 1000));
   } finally {
     rmSync(directory, { recursive: true });
+  }
+});
+
+test('a stream that was ended takes nothing more, and says whether something waits in it', () => {
+  for (const waiting of [true, false]) {
+    const [left, right] = socketPair();
+    using a = left;
+    using b = right;
+    if (waiting) send(a, Buffer.from('x'));
+    assert.equal(endStream(b), !waiting);
+    assert.throws(() => send(a, Buffer.from('y')), { code: 'EPIPE' });
   }
 });
 

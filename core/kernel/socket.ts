@@ -1,6 +1,7 @@
 // Unix stream sockets with descriptors: what Node cannot do by itself.
-import { isErrno } from './error.js';
+import { isErrno, SyscallError } from './error.js';
 import { type Closer, type Fd, OwnedFd } from './fd.js';
+import { ioctlBuffer } from './ioctl.js';
 import { addressOf, bind, EAGAIN } from './libc.js';
 
 const socketCall = bind('socket', ['int', 'int', 'int']);
@@ -12,6 +13,8 @@ const accept4Call = bind('accept4', ['fd', 'buffer?', 'buffer?', 'int']);
 const sendmsgCall = bind('sendmsg', ['fd', 'buffer', 'int'], 'long', { expected: [EAGAIN] });
 const recvmsgCall = bind('recvmsg', ['fd', 'buffer', 'int'], 'long', { expected: [EAGAIN] });
 const getsockoptCall = bind('getsockopt', ['fd', 'int', 'int', 'buffer', 'buffer']);
+const setsockoptCall = bind('setsockopt', ['fd', 'int', 'int', 'buffer', 'u32']);
+const shutdownCall = bind('shutdown', ['fd', 'int']);
 const fcntlArg = bind('fcntl', ['fd', 'int', 'int']);
 
 const AF_UNIX = 1;
@@ -21,6 +24,7 @@ const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
 const SOL_SOCKET = 1;
 const SCM_RIGHTS = 1;
+const SO_OOBINLINE = 10;
 const SO_PEERCRED = 17;
 const SO_PEERGROUPS = 59;
 const SO_PEERPIDFD = 77; // Linux 6.5
@@ -28,6 +32,8 @@ const MSG_CTRUNC = 8;
 const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
 const MSG_CMSG_CLOEXEC = 0x40000000;
+const SHUT_RDWR = 2;
+const FIONREAD = 0x541b; // asm-generic/ioctls.h
 const F_SETFL = 4;
 /** The most descriptors one message can carry (SCM_MAX_FD, net/scm.h). */
 export const MAX_FDS = 253;
@@ -81,10 +87,41 @@ export function listenStream(path: string, backlog: number): OwnedFd {
 
 /** The next waiting connection, null if there is none. Neither socket blocks. */
 export function acceptStream(listener: Fd): OwnedFd | null {
+  let socket: OwnedFd;
   try {
-    return OwnedFd.adopt(accept4Call(listener.raw, null, null, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    socket = OwnedFd.adopt(accept4Call(listener.raw, null, null, SOCK_CLOEXEC | SOCK_NONBLOCK));
   } catch (error) {
     if (isErrno(error, 'EAGAIN', 'ECONNABORTED')) return null;
+    throw error;
+  }
+  try {
+    takeUrgentInline(socket);
+    return socket;
+  } catch (error) {
+    socket.close();
+    throw error;
+  }
+}
+
+/**
+ * Makes bytes sent out of band (Linux 5.15) ordinary ones. Otherwise recvmsg(2) throws them away and closes, there and then, the descriptors
+ * that came with them, which may hang.
+ */
+function takeUrgentInline(socket: Fd): void {
+  const on = Buffer.alloc(4);
+  on.writeInt32LE(1);
+  setsockoptCall(socket.raw, SOL_SOCKET, SO_OOBINLINE, on, on.length);
+}
+
+/** Ends a stream in both directions: nothing more can come. True if nothing waits in it, so that closing it closes no descriptor of the peer's. */
+export function endStream(socket: Fd): boolean {
+  const bytes = Buffer.alloc(4);
+  try {
+    shutdownCall(socket.raw, SHUT_RDWR);
+    ioctlBuffer(socket.raw, FIONREAD, bytes);
+    return bytes.readInt32LE() === 0;
+  } catch (error) {
+    if (error instanceof SyscallError) return false;
     throw error;
   }
 }

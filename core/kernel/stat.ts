@@ -2,6 +2,7 @@ import type { Fd } from './fd.js';
 import { AT_FDCWD, bind } from './libc.js';
 
 const statxCall = bind('statx', ['fd', 'path', 'int', 'u32', 'buffer']);
+const statxEntryCall = bind('statx', ['fd', 'name', 'int', 'u32', 'buffer']);
 const fstatfsCall = bind('fstatfs', ['fd', 'buffer']);
 
 // linux/stat.h, linux/fcntl.h
@@ -76,6 +77,63 @@ export function statAt(directory: Fd | null, path: string): FileStatus {
   const flags = AT_SYMLINK_NOFOLLOW | AT_STATX_DONT_SYNC;
   statxCall(directory?.raw ?? AT_FDCWD, path, flags, STATX_BASIC_STATS | STATX_MNT_ID_UNIQUE, buffer);
   return parseStatx(buffer);
+}
+
+/** What a copy of a file's attributes needs, refreshed as stat(2) does. */
+export interface EntryStatus {
+  /** Type and permissions. */
+  readonly mode: number;
+  readonly nlink: number;
+  readonly uid: number;
+  readonly gid: number;
+  /** As Linux packs a device number into 32 bits. */
+  readonly rdev: number;
+  readonly size: bigint;
+  /** Seconds. */
+  readonly mtime: bigint;
+  readonly mtimeNsec: number;
+  /** Equal strings: the same file, in the same state as far as attributes, size, mtime and ctime tell. */
+  readonly state: string;
+}
+
+const entryBuffer = Buffer.allocUnsafeSlow(256);
+// Quicker to read than the buffer: trees have many entries.
+const entry32 = new Uint32Array(entryBuffer.buffer);
+const entry64 = new BigInt64Array(entryBuffer.buffer);
+
+function parseEntry(): EntryStatus {
+  const [major, minor] = [entry32[32]!, entry32[33]!];
+  // Of struct statx, what changes by being read or says nothing of its own: stx_blocks, stx_attributes_mask, stx_atime, stx_btime.
+  entry32.fill(0, 12, 24);
+  return {
+    mode: entry32[7]! & 0xffff,
+    nlink: entry32[4]!,
+    uid: entry32[5]!,
+    gid: entry32[6]!,
+    rdev: ((minor & 0xff) | ((major & 0xfff) << 8) | ((minor & 0xfff00) << 12)) >>> 0,
+    size: entry64[5]!,
+    mtime: entry64[14]!,
+    mtimeNsec: entry32[30]!,
+    // From stx_nlink to stx_dev_minor.
+    state: entryBuffer.toString('latin1', 16, 144),
+  };
+}
+
+/** Of two equal strings, both are of one file: its file system and inode number. */
+export function identityOf({ state }: EntryStatus): string {
+  return state.slice(16, 24) + state.slice(120, 128);
+}
+
+/** Status of one entry of a directory, given by the bytes of its name (latin1); a symlink's own. */
+export function statEntry(directory: Fd, name: string): EntryStatus {
+  statxEntryCall(directory.raw, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, entryBuffer);
+  return parseEntry();
+}
+
+/** The same of an open file. */
+export function statOpenEntry(file: Fd): EntryStatus {
+  statxEntryCall(file.raw, '', AT_EMPTY_PATH, STATX_BASIC_STATS, entryBuffer);
+  return parseEntry();
 }
 
 /** True if both are the same inode of the same file system. */

@@ -54,6 +54,12 @@ test('each result comes back over the wire as it was', () => {
   const policy = { rules: 3, digests: 4, repositories: 1, loaded: 1_770_000_000_000 };
   assert.deepEqual(decodeMountResult(carry('a{sv}', encodeMountResult(result))), result);
   assert.deepEqual(decodeCheckReport(carry('a{sv}', encodeCheckReport(report))), report);
+  const facts = { entries: 9, devices: 1, setuid: 2, setgid: 3, fcaps: 4, 'largest-uid': 4_294_967_295, 'largest-gid': 5 };
+  const checked: CheckReport[] = [
+    { ...report, ...facts, canonical: true, objects: 7 },
+    { ...report, ...facts, canonical: false, objects: 7, missing: 0 },
+  ];
+  for (const one of checked) assert.deepEqual(decodeCheckReport(carry('a{sv}', encodeCheckReport(one))), one);
   assert.deepEqual(decodeImageEntries(carry('aa{sv}', [encodeImageEntry(image), encodeImageEntry(image)])), [image, image]);
   assert.deepEqual(decodeMountEntries(carry('aa{sv}', [encodeMountEntry(mount)])), [mount]);
   assert.deepEqual(decodePolicySummary(carry('a{sv}', encodePolicySummary(policy))), policy);
@@ -76,3 +82,45 @@ for (const [name, dict] of bad) {
 }
 
 test('client refuses a list that is none', () => assert.throws(() => decodeImageEntries({}), ProtocolError));
+
+const checked = encodeCheckReport({
+  verdict: 'allow',
+  rule: 'r',
+  because: 'b',
+  hint: '',
+  digest,
+  type: 'composefs',
+  nosuid: false,
+  noexec: false,
+  considered: [],
+  entries: 9,
+  devices: 0,
+  setuid: 0,
+  setgid: 0,
+  fcaps: 0,
+  'largest-uid': 0,
+  'largest-gid': 0,
+  canonical: true,
+  objects: 7,
+  missing: 1,
+});
+const badReports: [string, unknown][] = [
+  ...['entries', 'devices', 'setuid', 'largest-uid', 'canonical', 'objects', 'verdict'].map((key): [string, unknown] => [
+    `without ${key}`,
+    checked.filter(([name]) => name !== key),
+  ]),
+  ['missing objects of no facts', [...encodeReportAlone(), ['missing', variant('u', 1)]]],
+  ['a fact more', [...checked, ['largest-pid', variant('u', 1)]]],
+  ['canonical as a number', checked.map(([key, value]) => (key === 'canonical' ? [key, variant('u', 1)] : [key, value]))],
+  ['entries of 64 bits', checked.map(([key, value]) => (key === 'entries' ? [key, variant('t', 1n)] : [key, value]))],
+];
+function encodeReportAlone(): Dict {
+  return checked.slice(0, 9);
+}
+for (const [name, dict] of badReports) {
+  test(`client refuses a report: ${name}`, () => assert.throws(() => decodeCheckReport(dict), ProtocolError));
+}
+test('client takes a report without facts, and one with', () => {
+  assert.equal(decodeCheckReport(encodeReportAlone()).entries, undefined);
+  assert.equal(decodeCheckReport(checked).missing, 1);
+});

@@ -34,6 +34,21 @@ const CHECK_REPORT = {
   noexec: 'b',
   considered: 'as',
 } as const;
+/** What is in the image: there unless nobody may know, because no rule trusts its digest for the caller. */
+const CHECK_FACTS = {
+  entries: 'u',
+  devices: 'u',
+  setuid: 'u',
+  setgid: 'u',
+  fcaps: 'u',
+  'largest-uid': 'u',
+  'largest-gid': 'u',
+  canonical: 'b',
+  objects: 'u',
+} as const;
+/** There if the objects were looked for. */
+const CHECK_STORE = { missing: 'u' } as const;
+
 const checkReportSchema = z.strictObject({
   verdict: z.enum(['allow', 'deny']),
   /** Empty on deny. */
@@ -48,7 +63,29 @@ const checkReportSchema = z.strictObject({
   /** Each rule that was looked at and why it did or did not apply, one line each. */
   considered: z.array(z.string()),
 });
-export type CheckReport = z.output<typeof checkReportSchema>;
+const checkFactsSchema = z.strictObject({
+  /** Names in the image, its root among them. */
+  entries: z.number(),
+  /** Device nodes; set-uid, set-gid and files with capabilities. */
+  devices: z.number(),
+  setuid: z.number(),
+  setgid: z.number(),
+  fcaps: z.number(),
+  'largest-uid': z.number(),
+  'largest-gid': z.number(),
+  /** The image is a composefs image, and each of its bytes follows from its tree. */
+  canonical: z.boolean(),
+  /** Objects that its files need. */
+  objects: z.number(),
+  /** Of them, how many none of the object stores has as a regular file; their content was not looked at. */
+  missing: z.number().exactOptional(),
+});
+export type CheckFacts = z.output<typeof checkFactsSchema>;
+const checkedImageSchema = z.union([
+  checkReportSchema,
+  z.strictObject({ ...checkReportSchema.shape, ...checkFactsSchema.shape }),
+]);
+export type CheckReport = z.output<typeof checkReportSchema> & Partial<CheckFacts>;
 
 const IMAGE_ENTRY = { name: 's', digest: 's', rule: 's', repository: 's', type: 's' } as const;
 const imageEntrySchema = z.strictObject({
@@ -85,13 +122,18 @@ const policySummarySchema = z.strictObject({
 export type PolicySummary = z.output<typeof policySummarySchema>;
 
 export const encodeMountResult = (result: MountResult): Dict => writeDict(MOUNT_RESULT, result);
-export const encodeCheckReport = (report: CheckReport): Dict => writeDict(CHECK_REPORT, report);
+export const encodeCheckReport = (report: CheckReport): Dict => {
+  const facts = report.entries === undefined ? {} : CHECK_FACTS;
+  const store = report.missing === undefined ? {} : CHECK_STORE;
+  return writeDict({ ...CHECK_REPORT, ...facts, ...store }, report);
+};
 export const encodeImageEntry = (entry: ImageEntry): Dict => writeDict(IMAGE_ENTRY, entry);
 export const encodeMountEntry = (entry: MountEntry): Dict => writeDict(MOUNT_ENTRY, entry);
 export const encodePolicySummary = (summary: PolicySummary): Dict => writeDict(POLICY_SUMMARY, summary);
 
 export const decodeMountResult = (dict: unknown): MountResult => decode(MOUNT_RESULT, mountResultSchema, dict);
-export const decodeCheckReport = (dict: unknown): CheckReport => decode(CHECK_REPORT, checkReportSchema, dict);
+export const decodeCheckReport = (dict: unknown): CheckReport =>
+  decode({ ...CHECK_REPORT, ...CHECK_FACTS, ...CHECK_STORE }, checkedImageSchema, dict);
 export const decodeImageEntries = (dicts: unknown): ImageEntry[] => decodeAll(IMAGE_ENTRY, imageEntrySchema, dicts);
 export const decodeMountEntries = (dicts: unknown): MountEntry[] => decodeAll(MOUNT_ENTRY, mountEntrySchema, dicts);
 export const decodePolicySummary = (dict: unknown): PolicySummary => decode(POLICY_SUMMARY, policySummarySchema, dict);

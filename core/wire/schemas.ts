@@ -2,6 +2,7 @@ import * as z from 'zod';
 import { parseVerityDigest } from '../image/digest.js';
 import type { VerityDigest } from '../image/digest.js';
 import { FormatError } from '../image/format-error.js';
+import { requireImageName } from './image-name.js';
 import { quoteClientText } from './quote.js';
 import { readDict, readShapedDict } from './variants.js';
 import type { DictShape } from './variants.js';
@@ -20,10 +21,6 @@ export const digestSchema = z
   .string('expected a string (signature s)')
   .transform((text, context): VerityDigest => orIssue(context, text, () => parseVerityDigest(text)));
 
-export const MAX_NAME_BYTES = 255;
-export const MAX_NAME_DEPTH = 8;
-const COMPONENT = /^[A-Za-z0-9_][A-Za-z0-9._-]*$/;
-
 /** Text that holds a colon is meant as a digest: a name cannot, so a misspelt digest is never looked up as a name. */
 export type ImageRef =
   | { readonly kind: 'digest'; readonly digest: VerityDigest }
@@ -33,20 +30,9 @@ export const imageRefSchema = z
   .string('expected a string (signature s)')
   .transform((text, context): ImageRef =>
     orIssue(context, text, () =>
-      text.includes(':') ? { kind: 'digest', digest: parseVerityDigest(text) } : { kind: 'name', name: requireName(text) },
+      text.includes(':') ? { kind: 'digest', digest: parseVerityDigest(text) } : { kind: 'name', name: requireImageName(text) },
     ),
   );
-
-function requireName(text: string): string {
-  if (text === '' || text.length > MAX_NAME_BYTES)
-    throw new FormatError('name-length', `a name has 1 to ${MAX_NAME_BYTES} bytes`);
-  const components = text.split('/');
-  if (components.length > MAX_NAME_DEPTH) throw new FormatError('name-depth', `a name has at most ${MAX_NAME_DEPTH} parts`);
-  if (!components.every((component) => COMPONENT.test(component))) {
-    throw new FormatError('name-characters', 'a name is parts of A-Z a-z 0-9 _ . - joined by /, none starting with . or -');
-  }
-  return text;
-}
 
 /** `a{sv}` options: each known to `shape`, of the D-Bus type it has there, at most once; then `schema`. */
 export function optionsOf<T extends z.ZodType>(shape: DictShape, schema: T): z.ZodPipe<z.ZodTransform<unknown, unknown>, T> {

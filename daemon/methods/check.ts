@@ -1,17 +1,55 @@
 // CheckImage and CheckFile: the same way as a mount, but nothing is mounted and a refusal is an answer.
-import type { FdList } from '../../core/kernel/fd.js';
+import type { FdList, OwnedFd } from '../../core/kernel/fd.js';
 import { parseCheckFile, parseCheckImage, type ImageOptions } from '../../core/wire/requests.js';
-import { encodeCheckReport } from '../../core/wire/results.js';
-import { decide } from '../../policy/decide.js';
+import { encodeCheckReport, type CheckFacts } from '../../core/wire/results.js';
+import { decide, findTrust, type Decision } from '../../policy/decide.js';
 import type { Service } from '../service.js';
 import type { Caller, Reply } from '../transport/peer.js';
+import type { FoundFacts } from '../worker/jobs.js';
+import { requirePlacedObjects } from './judge-image.js';
 import { takeFiles } from './mount-file.js';
 import type { Notes } from './notes.js';
 import { openCallerImage, openRepositoryImage, type OpenedImage } from './open-image.js';
+import { viewStores, type StoreView } from './stores.js';
 
-function report(service: Service, image: OpenedImage, options: ImageOptions, caller: Caller, notes: Notes): Reply {
+interface Checked {
+  readonly decision: Decision;
+  readonly facts?: CheckFacts;
+}
+
+/** Finds out what is in the image if the caller may know: a rule trusts its digest for them, or they are root, who writes the rules. */
+async function check(service: Service, image: OpenedImage, stores: StoreView, caller: Caller): Promise<Checked> {
+  const { policy } = service.current();
   const { digest } = image;
-  const decision = decide(service.current().policy, { digest }, caller);
+  const trust = findTrust(policy, digest, caller);
+  if (trust.verdict === 'deny' && caller.uid !== 0) return { decision: trust };
+  const facts = await service.facts.find(image, { canonical: true, user: caller.payer });
+  requirePlacedObjects(facts, stores.requireVerity);
+  const decision = decide(policy, { digest, contents: facts }, caller);
+  return { decision, facts: { ...describeFacts(facts), ...(await countObjects(service, image, stores, caller)) } };
+}
+
+async function countObjects(service: Service, image: OpenedImage, { directories }: StoreView, caller: Caller) {
+  if (image.header.type === 'erofs') return { objects: 0 };
+  const { objects, missing } = await service.facts.findObjects(image, directories, caller.payer);
+  return directories.length === 0 ? { objects } : { objects, missing };
+}
+
+function describeFacts(facts: FoundFacts): Omit<CheckFacts, 'objects' | 'missing'> {
+  return {
+    entries: facts.entries,
+    devices: facts.devices,
+    setuid: facts.setUid,
+    setgid: facts.setGid,
+    fcaps: facts.fileCapabilities,
+    'largest-uid': facts.largestUid,
+    'largest-gid': facts.largestGid,
+    canonical: facts.canonical === true,
+  };
+}
+
+function report(image: OpenedImage, { decision, facts }: Checked, options: ImageOptions, caller: Caller, notes: Notes): Reply {
+  const { digest } = image;
   const allowed = decision.verdict === 'allow';
   notes.digest = digest;
   notes.verdict = decision.verdict;
@@ -28,8 +66,21 @@ function report(service: Service, image: OpenedImage, options: ImageOptions, cal
     noexec: options.noexec || (allowed && decision.noexec),
     // Rules of others are none of a caller's business; root wrote them.
     considered: allowed || caller.uid !== 0 ? [] : decision.considered.map(({ rule, because }) => `${rule}: ${because}`),
+    ...facts,
   });
   return { signature: 'a{sv}', body: [body] };
+}
+
+async function checkAndReport(
+  service: Service,
+  image: OpenedImage,
+  directories: readonly OwnedFd[],
+  options: ImageOptions,
+  caller: Caller,
+  notes: Notes,
+): Promise<Reply> {
+  const stores = viewStores(service, directories, image.repositories);
+  return report(image, await check(service, image, stores, caller), options, caller, notes);
 }
 
 export async function checkImage(
@@ -42,7 +93,7 @@ export async function checkImage(
   const request = parseCheckImage(body);
   notes.image = request.image.kind === 'digest' ? request.image.digest : request.image.name;
   using image = await openRepositoryImage(service, request, caller, caller.uid !== 0);
-  return report(service, image, request.options, caller, notes);
+  return await checkAndReport(service, image, [], request.options, caller, notes);
 }
 
 export async function checkFile(
@@ -56,7 +107,7 @@ export async function checkFile(
   const files = takeFiles(request, fds);
   try {
     using image = await openCallerImage(service, files.file, request, caller, caller.payer);
-    return report(service, image, request.options, caller, notes);
+    return await checkAndReport(service, image, files.directories, request.options, caller, notes);
   } finally {
     files.close();
   }

@@ -7,16 +7,20 @@ import { buildMount, mountForKeeping, type BuiltMount, type MountPlan } from '..
 import type { LiveMount } from '../live-mount.js';
 import { requireAllowed, type Service } from '../service.js';
 import type { Caller, Reply } from '../transport/peer.js';
+import type { FoundFacts } from '../worker/jobs.js';
 import type { CallerUserns } from '../userns.js';
 import type { OpenedImage } from './open-image.js';
 import type { Stores } from './stores.js';
 
 export interface HandOut {
   readonly image: OpenedImage;
+  readonly facts: FoundFacts;
   readonly stores: Stores;
   readonly userns: CallerUserns;
   readonly options: ImageOptions;
   readonly caller: Caller;
+  /** Called when the mount is in the list of live ones. */
+  readonly counted?: () => void;
 }
 
 export interface HandedOut {
@@ -46,10 +50,12 @@ function requireFeatures(service: Service, { header }: OpenedImage): void {
 }
 
 /** Builds, locks and counts the mount; the reply owns the descriptor. */
-export async function handOut(service: Service, { image, stores, userns, options, caller }: HandOut): Promise<HandedOut> {
+export async function handOut(service: Service, task: HandOut): Promise<HandedOut> {
+  const { image, facts, stores, userns, options, caller } = task;
   requireFeatures(service, image);
   const { mountsPerUser } = service.current().policy.limits;
-  const { rule, nosuid, noexec } = requireAllowed(service, image.digest, caller);
+  const judged = { digest: image.digest, contents: facts };
+  const { rule, nosuid, noexec } = requireAllowed(service, judged, caller);
   using place = service.accounts.reserve(userns.payer, mountsPerUser);
   image.keep?.();
   const plan: MountPlan = {
@@ -68,7 +74,7 @@ export async function handOut(service: Service, { image, stores, userns, options
   const locked = await service.parking.lock(built, userns.fd, userns.payer);
   try {
     // Time has passed: the policy may have been replaced, and the caller may have left.
-    requireAllowed(service, image.digest, caller);
+    requireAllowed(service, judged, caller);
     if (caller.isGone()) throw new RequestError('Failed', 'the caller has gone');
     const result = { id: mount.id, digest: mount.digest, rule, verified: image.verified, type: mount.type, locked: true };
     return { mount, reply: { signature: 'ha{sv}', body: [0, encodeMountResult(result)], fds: [locked] } };
@@ -80,7 +86,15 @@ export async function handOut(service: Service, { image, stores, userns, options
   /** Before it reaches the caller's ground, where it can be cloned: whatever becomes of it, it counts until its superblock dies. */
   function countOrClose({ mount, spare }: BuiltMount): LiveMount {
     try {
-      return place.confirm(mount, { uid: caller.uid, digest: image.digest, rule, userns: userns.inode, type: image.header.type });
+      const live = place.confirm(mount, {
+        uid: caller.uid,
+        digest: image.digest,
+        rule,
+        userns: userns.inode,
+        type: image.header.type,
+      });
+      task.counted?.();
+      return live;
     } catch (error) {
       mount.close();
       spare?.close();

@@ -7,6 +7,7 @@ import type { Caller, Reply } from '../transport/peer.js';
 import { requireOwnUserns } from '../userns.js';
 import type { Notes } from './notes.js';
 import { handOut } from './hand-out.js';
+import { readTrusted, requirePlacedObjects } from './judge-image.js';
 import { openCallerImage, type OpenedImage } from './open-image.js';
 import { callerStores, repositoryStores, type Stores } from './stores.js';
 
@@ -60,8 +61,10 @@ export async function mountFile(
   try {
     using image = await openCallerImage(service, files.file, request, caller, userns.payer);
     notes.digest = image.digest;
+    const facts = await readTrusted(service, image, caller, userns.payer);
     using stores = await openStores(service, image, files.directories, userns.payer);
-    const { reply, mount } = await handOut(service, { image, stores, userns, options: request.options, caller });
+    requirePlacedObjects(facts, stores.requireVerity);
+    const { reply, mount } = await handOut(service, { image, facts, stores, userns, options: request.options, caller });
     notes.rule = mount.rule;
     notes.mount = mount.id;
     return reply;

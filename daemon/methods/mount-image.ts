@@ -6,6 +6,7 @@ import type { Caller, Reply } from '../transport/peer.js';
 import { requireOwnUserns } from '../userns.js';
 import type { Notes } from './notes.js';
 import { handOut } from './hand-out.js';
+import { readTrusted, requirePlacedObjects } from './judge-image.js';
 import { openRepositoryImage } from './open-image.js';
 import { repositoryStores } from './stores.js';
 
@@ -21,10 +22,21 @@ export async function mountImage(
   using usernsFd = stealFd(fds, request.userns, 'userns');
   const userns = requireOwnUserns(usernsFd, caller.uid);
   notes.userns = userns.inode;
+  using making = service.inMaking.begin();
   using image = await openRepositoryImage(service, request, caller, true);
   notes.digest = image.digest;
+  const facts = await readTrusted(service, image, caller, userns.payer);
   using stores = repositoryStores(image.header.type === 'composefs' ? image.repositories : []);
-  const { reply, mount } = await handOut(service, { image, stores, userns, options: request.options, caller });
+  requirePlacedObjects(facts, stores.requireVerity);
+  const { reply, mount } = await handOut(service, {
+    image,
+    facts,
+    stores,
+    userns,
+    options: request.options,
+    caller,
+    counted: making.end,
+  });
   notes.rule = mount.rule;
   notes.mount = mount.id;
   return reply;

@@ -4,10 +4,10 @@ import type { ImageHeader } from '../../core/image/superblock.js';
 import type { OwnedFd } from '../../core/kernel/fd.js';
 import { RequestError } from '../../core/wire/errors.js';
 import type { CheckFileRequest, CheckImageRequest } from '../../core/wire/requests.js';
-import { decide } from '../../policy/decide.js';
+import { findTrust } from '../../policy/decide.js';
 import { readImageHeader, type MeasuredImage } from '../measure.js';
 import { findImage, type Repository } from '../repositories.js';
-import { requireAllowed, requireAnyRule, requireExpectedDigest, usefulAlgorithms, type Service } from '../service.js';
+import { requireAnyRule, requireExpectedDigest, requireTrusted, usefulAlgorithms, type Service } from '../service.js';
 import type { Caller } from '../transport/peer.js';
 
 export interface OpenedImage extends MeasuredImage {
@@ -41,14 +41,14 @@ export async function openRepositoryImage(
   mustBeAllowed: boolean,
 ): Promise<OpenedImage> {
   if (mustBeAllowed) {
-    if (image.kind === 'digest') requireAllowed(service, image.digest, caller);
+    if (image.kind === 'digest') requireTrusted(service, image.digest, caller);
     else requireAnyRule(service, caller);
   }
   const found = findImage(service.current().repositories, image);
   if (!found) throw noSuchImage();
   if (mustBeAllowed) {
     try {
-      requireAllowed(service, found.claimed, caller);
+      requireTrusted(service, found.claimed, caller);
     } catch (error) {
       found.file.close();
       throw error;
@@ -79,7 +79,7 @@ async function measureUntilAllowed(
   let measured: MeasuredImage | undefined;
   for (const algorithm of algorithms) {
     measured = await service.measurer.measureCallerFile(measured?.file ?? file, algorithm, payer);
-    if (measured.verified === 'kernel' || decide(policy, measured, caller).verdict === 'allow') break;
+    if (measured.verified === 'kernel' || findTrust(policy, measured.digest, caller).verdict === 'trusted') break;
   }
   return measured!;
 }

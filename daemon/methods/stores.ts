@@ -47,6 +47,26 @@ function ownStoreOf(service: Service, directory: OwnedFd): Repository | undefine
   return service.current().repositories.find(({ objects }) => sameInode(statFd(objects), status));
 }
 
+/** Where the objects of an image would come from if it was mounted, and whether they would have to prove what they are. Nothing is asked of the file systems behind them. */
+export interface StoreView {
+  readonly directories: readonly OwnedFd[];
+  readonly requireVerity: boolean;
+}
+
+/** `directories` are the caller's own; with none, the repositories are looked at. The descriptors stay whose they are. */
+export function viewStores(service: Service, directories: readonly OwnedFd[], repositories: readonly Repository[]): StoreView {
+  const own = directories.map((directory) => ownStoreOf(service, directory));
+  if (directories.length === 0) {
+    const requireVerity = repositories.some(({ objectTrust }) => objectTrust === 'verity');
+    return { directories: repositories.map(({ objects }) => objects), requireVerity };
+  }
+  return { directories, requireVerity: needsVerity(own) };
+}
+
+function needsVerity(own: readonly (Repository | undefined)[]): boolean {
+  return !own.every((repository) => repository?.objectTrust === 'trusted');
+}
+
 /** Asks where a hang is allowed: the directory may be on a file system of the caller's own. */
 async function requireVerityOf(service: Service, directory: OwnedFd, user: number): Promise<void> {
   const asked = directory.duplicate();
@@ -61,7 +81,7 @@ async function requireVerityOf(service: Service, directory: OwnedFd, user: numbe
  */
 export async function callerStores(service: Service, directories: readonly OwnedFd[], user: number): Promise<Stores> {
   const own = directories.map((directory) => ownStoreOf(service, directory));
-  const requireVerity = !own.every((repository) => repository?.objectTrust === 'trusted');
+  const requireVerity = needsVerity(own);
   const stores = directories.map((directory, i) => own[i]?.objects.duplicate() ?? directory);
   const all = ownStores(stores, requireVerity);
   try {

@@ -61,6 +61,7 @@ export function serveDirect(
   let lastActivity = Date.now();
   let lastRefusalLog = 0;
   let refused = 0;
+  let lastGroups: { socket: OwnedFd; gids: readonly number[] } | undefined;
   makeNonBlocking(listener);
 
   const ofUser = (payer: number): Connection[] => [...connections].filter((connection) => connection.payer === payer);
@@ -87,6 +88,12 @@ export function serveDirect(
     refused = 0;
   }
 
+  /** Read when asked for, and kept until another peer's are: they may be 65,536, connections many, and the calls in one chunk, too. */
+  function groupsOf(socket: OwnedFd, peer: PeerCredentials): readonly number[] {
+    if (lastGroups?.socket !== socket) lastGroups = { socket, gids: [peer.gid, ...peerGroups(socket)] };
+    return lastGroups.gids;
+  }
+
   function serve(socket: OwnedFd): void {
     let peer: PeerCredentials;
     let payer: number;
@@ -97,6 +104,7 @@ export function serveDirect(
       socket.close();
       throw error;
     }
+    socket.closeBy(callerFds.connectionCloserFor(payer));
     if (callerFds.isStuck(payer) || !makeRoom(payer)) return refuse(socket, peer.uid);
     connections.add(openConnection(socket, peer, payer));
   }
@@ -125,11 +133,11 @@ export function serveDirect(
       if (step.done.rest.length > 0) reader.push(step.done.rest, []);
     }
 
+    function requireClosing(): void {
+      if (callerFds.isStuck(payer)) throw new Error('a descriptor of this user does not close');
+    }
+
     function receiveChunk(chunk: Buffer, fds: OwnedFd[]): void {
-      if (callerFds.isStuck(payer)) {
-        for (const fd of fds) fd.close();
-        throw new Error('a descriptor of this user does not close');
-      }
       if (!authenticated) return authenticate(chunk, fds);
       touch();
       reader.push(chunk, fds);
@@ -145,14 +153,13 @@ export function serveDirect(
 
     const stream = openStream(
       socket,
-      { onData: receiveChunk, onClosed },
+      { onReadable: requireClosing, onData: receiveChunk, onClosed },
       callerFds.closerFor(() => payer),
     );
     const caller: Caller = {
       uid: peer.uid,
-      // Read when asked for: they may be 65,536, and connections many.
       get gids() {
-        return open ? [peer.gid, ...peerGroups(socket)] : [peer.gid];
+        return open ? groupsOf(socket, peer) : [peer.gid];
       },
       pid: peer.pid,
       payer,

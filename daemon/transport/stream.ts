@@ -4,6 +4,8 @@ import { watch } from '../../core/kernel/poll.js';
 import { receive, send } from '../../core/kernel/socket.js';
 
 export interface StreamEvents {
+  /** Before anything is received; a throw closes the stream and leaves in it what the peer has sent. */
+  onReadable?(): void;
   /** Takes ownership of the descriptors. A throw closes the stream with its message as the reason. */
   onData(chunk: Buffer, fds: OwnedFd[]): void;
   /** Once, when the stream is closed for whatever reason. */
@@ -55,6 +57,7 @@ export function openStream(socket: OwnedFd, events: StreamEvents, closer?: Close
   }
 
   function readOnce(): void {
+    events.onReadable?.();
     const received = receive(socket, readBuffer, closer);
     if (!received) return;
     if (received.truncated || received.bytes === 0) {

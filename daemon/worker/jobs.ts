@@ -1,6 +1,8 @@
 // What the daemon asks of a worker thread. Descriptors travel as numbers: all threads of a process share one table.
 // Those of a job stay open until the worker has answered, however late that is; those in its order's list it closes itself, at last.
 
+import type { TreeFacts } from '../../core/image/facts.js';
+
 /** Digest of a file's bytes, and a private copy of them if `copy` is there. Lengths in bytes. */
 export interface HashJob {
   readonly kind: 'hash';
@@ -15,6 +17,23 @@ export interface HashJob {
 export interface InspectJob {
   readonly kind: 'inspect';
   readonly file: number;
+}
+
+/** What is in an image whose bytes are fixed. */
+export interface FactsJob {
+  readonly kind: 'facts';
+  readonly file: number;
+  readonly type: 'composefs' | 'erofs';
+  /** Compare a composefs image with its canonical form, too: takes its whole tree in memory. */
+  readonly canonical: boolean;
+}
+
+/** The objects that files of a composefs image need, and whether stores have them. */
+export interface ObjectsJob {
+  readonly kind: 'objects';
+  readonly file: number;
+  /** Directories, which may be on a caller's file system. */
+  readonly stores: readonly number[];
 }
 
 /** A new staging namespace: tiny, owned by the initial user namespace, with one shared mount point. */
@@ -44,7 +63,7 @@ export interface CloseJob {
   readonly kind: 'close';
 }
 
-export type Job = HashJob | InspectJob | NewStageJob | HoldJob | LockJob | CloseJob;
+export type Job = HashJob | InspectJob | FactsJob | ObjectsJob | NewStageJob | HoldJob | LockJob | CloseJob;
 
 /** What is sent to a thread: a job and the numbers it closes after it, or that it shall end. */
 export type Order = { readonly job: Job; readonly close: readonly number[] } | 'end';
@@ -58,9 +77,29 @@ export interface InspectResult {
   readonly digest?: string;
 }
 
+/** What rules judge. Where files of a composefs image point is told by `unpinned`, `misdirected` and `escaping`, which are 0 for plain EROFS. */
+export interface FoundFacts extends TreeFacts {
+  /** Undefined if it was not asked for. */
+  readonly canonical: boolean | undefined;
+}
+
+export interface FoundObjects {
+  /** Different objects. */
+  readonly objects: number;
+  /** Of them, those that no store has. */
+  readonly missing: number;
+}
+
+/** That a reader refuses an image follows from its bytes, like its facts: it is an answer, not a failure. */
+export interface Refusal {
+  readonly refused: string;
+}
+
 export interface Results {
   readonly hash: { readonly digest: string };
   readonly inspect: InspectResult;
+  readonly facts: FoundFacts | Refusal;
+  readonly objects: FoundObjects | Refusal;
   /** Numbers of the namespace descriptor and of an O_PATH descriptor of its mount point: given to the daemon. */
   readonly 'new-stage': { readonly namespace: number; readonly directory: number };
   readonly hold: { readonly namespace: number; readonly directory: number };
@@ -80,5 +119,5 @@ export type Answer =
   | { readonly ok: Results[keyof Results] }
   | { readonly failure: JobFailure }
   | { readonly ready: true }
-  /** Everything that follows an answer is over: the thread is free, and uses no number any more. */
-  | { readonly done: true };
+  /** Everything that follows an answer is over: the thread is free, and uses no number any more. `grown`: its heap will not shrink by itself. */
+  | { readonly done: true; readonly grown: boolean };

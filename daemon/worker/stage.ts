@@ -61,14 +61,13 @@ export function leaveHostMounts(): void {
   mountSetattrTree('/', { propagation: MS_PRIVATE });
   using root = mountTmpfs();
   makeDirectoryAt(root, 'stage', 0o755);
-  makeDirectoryAt(root, 'old', 0o700);
-  // Any directory will do as the place to pivot on; this one is always there.
-  moveMount(root, null, '/proc');
-  pivotRoot('/proc', '/proc/old');
-  chdir('/');
-  umount2('/old', MNT_DETACH);
-  removeDirectoryAt(root, 'old');
   mountSetattr(root, { set: MOUNT_ATTR_RDONLY });
+  // Any directory will do as the place to pivot on; this one is always there. The old root ends up on top of the new one (pivot_root(2)).
+  moveMount(root, null, '/proc');
+  chdir('/proc');
+  pivotRoot('.', '.');
+  umount2('.', MNT_DETACH);
+  chdir('/');
   base = currentNamespace();
 }
 

@@ -1,5 +1,6 @@
 // A thread for what may take long or hang: hashing, a caller's file system, the caller's mount namespace. It lives in an
 // empty mount namespace and works on descriptors alone. Only synchronous calls see that namespace.
+import { getHeapStatistics } from 'node:v8';
 import { parentPort } from 'node:worker_threads';
 
 import { SyscallError } from '../../core/kernel/error.js';
@@ -8,6 +9,7 @@ import { fileSystemMagic } from '../../core/kernel/stat.js';
 import { measureVerity } from '../../core/kernel/verity.js';
 import { copyAndHash } from './copy.js';
 import type { Answer, HashJob, InspectJob, Job, JobFailure, LockJob, Order, Results } from './jobs.js';
+import { findFacts, findObjects } from './judge.js';
 import {
   abandonStage,
   clearStage,
@@ -85,6 +87,10 @@ function perform(job: Job): Outcome {
       return hash(job);
     case 'inspect':
       return inspect(job);
+    case 'facts':
+      return { ok: findFacts(borrow(job.file), job.type, job.canonical) };
+    case 'objects':
+      return { ok: findObjects(borrow(job.file), job.stores.map(borrow)) };
     case 'new-stage':
       return give(newStage());
     case 'hold':
@@ -111,6 +117,14 @@ function run(job: Job): (() => void) | undefined {
   }
 }
 
+/** Beyond this a thread is not worth keeping. Bytes. */
+const GROWN = 64 * 2 ** 20;
+
+function hasGrown(): boolean {
+  const { total_heap_size: heap, external_memory: outside } = getHeapStatistics();
+  return heap + outside > GROWN;
+}
+
 function carryOut({ job, close }: Exclude<Order, 'end'>): void {
   try {
     run(job)?.();
@@ -118,7 +132,8 @@ function carryOut({ job, close }: Exclude<Order, 'end'>): void {
     for (const number of close) OwnedFd.adopt(number).close();
     if (job.kind === 'new-stage' || job.kind === 'lock') goHome();
   }
-  answer({ done: true });
+  // Others use no more than a buffer, however much of that waits for the garbage collector.
+  answer({ done: true, grown: (job.kind === 'facts' || job.kind === 'objects') && hasGrown() });
 }
 
 leaveHostMounts();

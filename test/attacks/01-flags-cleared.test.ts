@@ -41,7 +41,7 @@ before(async () => {
   const digests = [digest];
   if (!withoutSample()) digests.push((sample = makeSampleRepository(repository)));
   const repositories = sample === undefined ? {} : ({ [repository]: 'trusted' } as const);
-  daemon = await startDaemon({ policy: policyText({ digests, repositories }) });
+  daemon = await startDaemon({ policy: policyText({ digests, repositories, conditions: 'devices = "allow"' }) });
   actor = await startActor({ uid: 4712 });
 });
 after(async () => {

@@ -13,11 +13,13 @@ import { bind } from '../../core/kernel/libc.js';
 import { listmount, type MountInfo, statmount } from '../../core/kernel/mount-info.js';
 import { owningUserns } from '../../core/kernel/namespace.js';
 import { type Actor, startActor } from '../support/actor.js';
+import { settleDown } from '../support/at-rest.js';
 import { type Daemon, openFds, startDaemon } from '../support/daemon.js';
 import { handOver } from '../support/hand-over.js';
 import { makeErofs, makeSampleRepository, policyText } from '../support/images.js';
 import { withoutSample } from '../support/machine.js';
 import { makeScratch } from '../support/scratch.js';
+import { injectFault } from '../support/strace.js';
 
 const NS_GET_MNTNS_ID = 0x8008b705; // linux/nsfs.h (Linux 6.11)
 const READ_ONLY = 1; // MOUNT_ATTR_* and ST_* have these values in common
@@ -129,7 +131,11 @@ test('every mount in every mount namespace of the daemon is nodev and nosuid, wh
     }
   };
   // A new thread is in a private copy of the host's mounts for a moment before it leaves them: not on any caller's way, so it starts before.
-  await mountFor(500);
+  // Three at once take all the threads that one user can ever have.
+  await Promise.all([mountFor(500), mountFor(500), mountFor(500)]);
+  await settleDown(daemon.pid);
+  // Each mount then stays in the stage for as long as it takes to look at all of them.
+  const delay = await injectFault(daemon.pid, 'umount2', 'delay_enter=20000', '1+');
   let done = false;
   const working = mountFor(1_500).finally(() => (done = true));
   while (!done) {
@@ -137,6 +143,7 @@ test('every mount in every mount namespace of the daemon is nodev and nosuid, wh
     await sleep(1);
   }
   assert.ok((await working) > 10, 'the daemon hardly worked meanwhile');
+  await delay.detach();
   look();
   assert.deepEqual([...faults], []);
   assert.ok(passing > 0, 'no mount was seen on its way; the test looks at the wrong place');
@@ -146,6 +153,7 @@ test('every mount in every mount namespace of the daemon is nodev and nosuid, wh
 
 test('every mount that the daemon holds by descriptor is nodev and nosuid, and read-only or the stage', async () => {
   await mountFor(50);
+  await settleDown(daemon.pid);
   const kinds = new Map<string, number>();
   const faults: string[] = [];
   for (const [number, what] of openFds(daemon.pid)) {
@@ -166,6 +174,7 @@ test('every mount that the daemon holds by descriptor is nodev and nosuid, and r
 
 test('in the namespace made for it the caller finds nothing to see and nowhere to write', async () => {
   await mountFor(50);
+  await settleDown(daemon.pid);
   const owner = readlinkSync(`/proc/${actor.pid}/ns/user`);
   const parked = [...namespacesOfDaemon().values()].filter((path) => ownerOf(path) === owner);
   assert.equal(parked.length, 1, 'there is one parked namespace of the caller');

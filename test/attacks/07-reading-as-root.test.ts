@@ -1,6 +1,7 @@
 // Row 7: overlayfs reads objects with the rights of the one who mounted, here root's. A caller whose image says "my data is at /secrets"
 // passes a store in which that is a file only root can read. Defences: no O_PATH descriptors; a store of a caller's must be on a file
-// system where the kernel can hold each object to its digest, and is made to do so.
+// system where the kernel can hold each object to its digest, and is made to do so. And what another has handed in is no store either: the
+// daemon's copy of it is for those who have shown the same bytes (daemon/copies.ts).
 import assert from 'node:assert/strict';
 import { chmodSync, chownSync, linkSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -11,12 +12,14 @@ import { O_DIRECTORY, O_RDONLY, openPath } from '../../core/kernel/file.js';
 import { measureVerity } from '../../core/kernel/verity.js';
 import { type Actor, startActor } from '../support/actor.js';
 import { type Daemon, startDaemon } from '../support/daemon.js';
-import { digestOfFile, makeSampleRepository, policyText } from '../support/images.js';
+import { digestOfFile, makeErofs, makeSampleRepository, policyText } from '../support/images.js';
 import { SHARED, withoutSample } from '../support/machine.js';
 import { makeScratch } from '../support/scratch.js';
 
 const UID = 4726;
 const SECRET = 'the secret of root\n';
+/** As long as the path of an object, so that it can stand in its place. */
+const NAME = 'secrets'.padEnd(65, '-');
 const skip = withoutSample();
 
 const scratch = makeScratch();
@@ -34,11 +37,11 @@ function hasVerity(): boolean {
   return measureVerity(directory).state !== 'unsupported';
 }
 
-/** The sample, but the first file's data is said to be at /secrets, spelt as long as the path of an object. */
+/** The sample, but the first file's data is said to be where the secret is. */
 function makeHostileImage(): string {
   const bytes = readFileSync(join(SHARED, 'sample/sample.cfs'));
   const [path] = /\/[0-9a-f]{2}\/[0-9a-f]{62}/.exec(bytes.toString('latin1'))!;
-  const hostile = `/${'./'.repeat(29)}secrets`;
+  const hostile = `/${NAME}`;
   assert.equal(hostile.length, path.length);
   bytes.write(hostile, bytes.indexOf(path), 'latin1');
   writeFileSync(image, bytes, { mode: 0o644 });
@@ -60,13 +63,13 @@ before(async () => {
     [open, 0o755],
   ] as const) {
     mkdirSync(directory);
-    writeFileSync(join(directory, 'secrets'), SECRET, { mode: 0o600 });
+    writeFileSync(join(directory, NAME), SECRET, { mode: 0o600 });
     chmodSync(directory, mode);
   }
-  makeOwnDirectory('hard', (path) => linkSync(join(closed, 'secrets'), join(path, 'secrets'))); // as without fs.protected_hardlinks
-  makeOwnDirectory('symbolic', (path) => symlinkSync(join(open, 'secrets'), join(path, 'secrets')));
-  makeOwnDirectory('relative', (path) => symlinkSync('../../open/secrets', join(path, 'secrets')));
-  makeOwnDirectory('file', (path) => writeFileSync(join(path, 'secrets'), ''));
+  makeOwnDirectory('hard', (path) => linkSync(join(closed, NAME), join(path, NAME))); // as without fs.protected_hardlinks
+  makeOwnDirectory('symbolic', (path) => symlinkSync(join(open, NAME), join(path, NAME)));
+  makeOwnDirectory('relative', (path) => symlinkSync(`../../open/${NAME}`, join(path, NAME)));
+  makeOwnDirectory('file', (path) => writeFileSync(join(path, NAME), ''));
   makeOwnDirectory('point', () => {});
   chmodSync(own, 0o755);
   makeSampleRepository(repository);
@@ -111,7 +114,7 @@ const NEVER: Readonly<Record<string, Way>> = {
   'a relative symlink': { stores: [join(own, 'relative')] },
   'a file bound over a file of its own': {
     stores: [join(own, 'file')],
-    bind: [join(open, 'secrets'), join(own, 'file/secrets')],
+    bind: [join(open, NAME), join(own, 'file', NAME)],
   },
 };
 
@@ -229,5 +232,51 @@ test('a repository that must be checked is refused on this kernel, too', { skip:
     assert.equal(code, 'NotSupported');
   } finally {
     await strict.stop();
+  }
+});
+
+/** Mounts some file, saying that it has a digest; returns what a file of the mount says, or the code of the error. */
+function mountByDigest(who: Actor, address: string, image: string, digest: string): Promise<string> {
+  return who.do(
+    ({ client, file, fs }, { address, image, digest }) => {
+      const connection = client.connect({ address });
+      const fd = file.openPath(image, file.O_RDONLY);
+      try {
+        const { mount } = connection.mountFile(fd, [], { digest });
+        const text = fs.readFileSync(`/proc/self/fd/${mount.raw}/secret.txt`, 'latin1');
+        mount.close();
+        return text;
+      } catch (error) {
+        return (error as { code: string }).code;
+      } finally {
+        fd.close();
+        connection.close();
+      }
+    },
+    { address, image, digest },
+  );
+}
+
+test('an image that another has handed in, and nobody else may read, is not had for its digest', async () => {
+  const [hidden, shown] = [join(scratch.path, 'hidden.erofs'), join(scratch.path, 'shown.erofs')];
+  const digest = makeErofs(hidden, { 'secret.txt': SECRET });
+  makeErofs(shown, { 'other.txt': 'not a secret\n' });
+  chownSync(hidden, UID + 1, UID + 1);
+  chmodSync(hidden, 0o600);
+  const other = await startDaemon({ policy: policyText({ digests: [digest] }) });
+  const owner = await startActor({ uid: UID + 1 });
+  const stranger = await startActor({ uid: UID });
+  try {
+    assert.equal(await mountByDigest(owner, other.address, hidden, digest), SECRET);
+    assert.equal(
+      await mountByDigest(stranger, other.address, hidden, digest).catch((error: Error) => error.message),
+      'openat2: EACCES',
+    );
+    assert.equal(await mountByDigest(stranger, other.address, shown, digest), 'BadImage');
+    // Whoever has shown the bytes need not show them again: that is what the copy is for.
+    assert.equal(await mountByDigest(owner, other.address, shown, digest), SECRET);
+  } finally {
+    await Promise.all([owner.stop(), stranger.stop()]);
+    await other.stop();
   }
 });

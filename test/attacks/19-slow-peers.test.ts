@@ -1,11 +1,17 @@
 // Row 19: silent, slow and unreading peers by the thousand. Needed: caps on connections, in all and of each user, time-outs, a cap on what a peer
-// leaves unread (transport/direct.ts, stream.ts), and no thread of the daemon that waits for one peer.
+// leaves unread (transport/direct.ts, stream.ts), and no thread of the daemon that waits for one peer; a user under many ids is one user
+// (userns.ts, methods/check.ts).
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, afterEach, before, test } from 'node:test';
 
+import { isErrno } from '../../core/kernel/error.js';
+import { usernsOfPidfd } from '../../core/kernel/namespace.js';
+import { peerPidfd, socketPair } from '../../core/kernel/socket.js';
 import { type Actor, startActor } from '../support/actor.js';
-import { type Daemon, openFds, startDaemon } from '../support/daemon.js';
+import { settleDown } from '../support/at-rest.js';
+import { type Daemon, eventually, openFds, startDaemon } from '../support/daemon.js';
+import { startFuse } from '../support/fuse-server.js';
 import { makeErofs, policyText } from '../support/images.js';
 import type { Kit } from '../support/kit.js';
 import { makeScratch } from '../support/scratch.js';
@@ -25,9 +31,9 @@ const countSockets = (): number => [...openFds(daemon.pid).values()].filter((tar
 before(async () => {
   const digest = makeErofs(image, { 'hello.txt': 'hello\n' });
   daemon = await startDaemon({ policy: policyText({ digests: [digest] }) });
+  sockets = countSockets(); // before anybody comes: a connection that was closed is counted until the service has seen it
   victim = await startActor({ uid: 4770 });
   await victim.do(mountOnce, { address: daemon.address, image });
-  sockets = countSockets();
 });
 afterEach(async () => {
   await Promise.all(attackers.splice(0).map((attacker) => attacker.stop()));
@@ -48,7 +54,8 @@ async function startAttackers(count: number): Promise<Actor[]> {
 /** The slowest of some mounts of the victim, in milliseconds. */
 async function slowestMount(): Promise<number> {
   let slowest = 0;
-  for (let i = 0; i < 10; i++) slowest = Math.max(slowest, await victim.do(mountOnce, { address: daemon.address, image }));
+  for (let i = 0; i < 10; i++)
+    slowest = Math.max(slowest, await victim.do(mountOnce, { address: daemon.address, image, timeoutMs: 2 * BOUND_MS }));
   return slowest;
 }
 
@@ -90,14 +97,14 @@ test('one user cannot have more connections than its share', { timeout: 60_000 }
   await attacker!.do(sitStill, { socket: daemon.socket, count: 600, start: '' });
   const slowest = await slowestMount();
   assert.ok(slowest < BOUND_MS, `another user waited ${slowest} ms`);
-  assert.ok(countSockets() <= sockets + 256, `${countSockets() - sockets} connections of one user`);
+  // The victim's last connection may still be counted for a moment. Before the handshake time-out lets them all go:
+  await eventually('no more than 256 connections of one user', () => countSockets() <= sockets + 256, 1_000);
 });
 
 test('who does not authenticate in time is let go', { timeout: 60_000 }, async () => {
   const [attacker] = await startAttackers(1);
   await attacker!.do(sitStill, { socket: daemon.socket, count: 100, start: '\0AUTH EXTERNAL\r\n' });
   await daemon.eventually('they are there', () => countSockets() >= sockets + 100);
-  const { eventually } = await import('../support/daemon.js');
   await eventually('they are let go', () => countSockets() === sockets, 15_000);
 });
 
@@ -130,4 +137,99 @@ test('peers that never read their answers are dropped, and cost nobody else time
   assert.ok(slowest < BOUND_MS, `another user waited ${slowest} ms`);
   const rss = Number(/VmRSS:\s*(\d+)/.exec((await import('node:fs')).readFileSync(`/proc/${daemon.pid}/status`, 'latin1'))?.[1]);
   assert.ok(rss < 600_000, `the service has grown to ${rss} KiB`);
+});
+
+/** For node:test's `skip`: before Linux 6.11 the kernel does not say in which user namespace a peer lives, and each id is a user. */
+function withoutPeerNamespaces(): string | false {
+  const [left, right] = socketPair();
+  using a = left;
+  using _b = right;
+  using pidfd = peerPidfd(a);
+  try {
+    if (pidfd) usernsOfPidfd(pidfd).close();
+    return pidfd ? false : 'no SO_PEERPIDFD';
+  } catch (error) {
+    if (isErrno(error, 'ENOTTY', 'EINVAL', 'EOPNOTSUPP')) return 'no PIDFD_GET_USER_NAMESPACE';
+    throw error;
+  }
+}
+const skip = withoutPeerNamespaces();
+
+/** Opens connections under three ids of a namespace, in turn. Returns a process that holds them and outlives us. */
+async function connectAsMany({ libc, raw, store }: Kit, { socket, count }: { socket: string; count: number }): Promise<number> {
+  const setresuid = libc.bind('setresuid', ['u32', 'u32', 'u32']);
+  const unchanged = 0xffff_ffff;
+  const kept: ReturnType<typeof raw.connectRaw>[] = [];
+  for (let i = 0; i < count; i++) {
+    setresuid(unchanged, 1 + (i % 3), unchanged);
+    kept.push(raw.connectRaw(socket));
+    setresuid(unchanged, 0, unchanged);
+  }
+  const { spawn } = await import('node:child_process');
+  const heir = spawn('sleep', ['60'], {
+    stdio: ['ignore', 'ignore', 'ignore', ...kept.map((connection) => connection.socket.raw)],
+  });
+  store['kept'] = kept;
+  return heir.pid!;
+}
+
+for (const alive of [true, false]) {
+  test(
+    `one user under many ids, ${alive ? '' : 'all dead before they are seen, '}has no more than its share`,
+    { skip, timeout: 60_000 },
+    async () => {
+      const attacker = await startActor({ uid: 4779, namespace: 'many', subordinate: 900_000 });
+      attackers.push(attacker);
+      daemon.process.kill('SIGSTOP');
+      let heir = 0;
+      try {
+        heir = await attacker.do(connectAsMany, { socket: daemon.socket, count: 450 });
+        if (!alive) await attacker.stop();
+      } finally {
+        daemon.process.kill('SIGCONT');
+      }
+      try {
+        await settleDown(daemon.pid);
+        assert.equal(countSockets() - sockets, 256);
+        const slowest = await slowestMount();
+        assert.ok(slowest < BOUND_MS, `another user waited ${slowest} ms`);
+      } finally {
+        process.kill(heir);
+      }
+    },
+  );
+}
+
+test('a file that is never read, checked for many subordinate users of one: others’ files are read', { skip }, async () => {
+  const server = await startFuse(
+    { uid: 4779, namespace: 'many', subordinate: 900_000 },
+    scratch.path,
+    { size: 65_536, onRead: 'never', onFlush: 0 },
+    true,
+  );
+  const root = await startActor({ uid: 4779, join: server.actor.pid });
+  try {
+    await root.do(
+      ({ raw, rawCall, file, libc, store }, { socket, path }) => {
+        const setresuid = libc.bind('setresuid', ['u32', 'u32', 'u32']);
+        const unchanged = 0xffff_ffff;
+        const fd = file.openPath(path, file.O_RDONLY);
+        const call = rawCall.encodeCall({ member: 'CheckFile', signature: 'haha{sv}', body: [0, [], []], fds: [fd] });
+        store['calls'] = [1, 2, 3, 4, 5, 6].map((id) => {
+          setresuid(unchanged, id, unchanged);
+          const connection = raw.connectAuthenticated(socket);
+          connection.send(call, [fd]);
+          setresuid(unchanged, 0, unchanged);
+          return connection;
+        });
+      },
+      { socket: daemon.socket, path: server.path },
+    );
+    await eventually('one is being read', async () => (await server.waiting()) > 0);
+    await settleDown(daemon.pid);
+    const ms = await slowestMount();
+    assert.ok(ms < BOUND_MS, `another user waited ${ms} ms`);
+  } finally {
+    await Promise.all([server.actor.stop(), root.stop()]);
+  }
 });

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 
 import { type Actor, startActor } from '../support/actor.js';
+import { settleDown } from '../support/at-rest.js';
 import { type PrivateBus, startPrivateBus } from '../support/private-bus.js';
 import { type Daemon, startDaemon } from '../support/daemon.js';
 import { makeErofs, policyText } from '../support/images.js';
@@ -42,6 +43,7 @@ before(async () => {
   victim = await startActor({ uid: 2 });
   attacker = await startActor({ uid: 1 });
   await serveVictim();
+  await settleDown(daemon.pid); // the end of that connection is seen a little later
   sockets = socketCount();
 });
 after(async () => {

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { after, before, beforeEach, test } from 'node:test';
 
 import { type Actor, startActor } from '../support/actor.js';
+import { settleDown } from '../support/at-rest.js';
 import { type Daemon, startDaemon } from '../support/daemon.js';
 import { makeErofs, makeSampleRepository, policyText } from '../support/images.js';
 import { withoutSample } from '../support/machine.js';
@@ -41,7 +42,8 @@ beforeEach(async () => {
   await daemon?.kill();
   daemon = await startDaemon({ policy });
   for (const way of [...ways, ...ways]) await mount(way);
-  await settle();
+  // The last steps of a request come after its answer, and a thread that was called for may only just be starting.
+  await settleDown(daemon.pid);
   baseline = heldState(daemon.pid);
 });
 after(async () => {
@@ -49,17 +51,6 @@ after(async () => {
   await daemon?.kill();
   scratch.remove();
 });
-
-/** A request's last steps (taking down the stage) come after its answer. */
-async function settle(): Promise<void> {
-  let last = '';
-  await daemon.eventually('the daemon comes to rest', () => {
-    const now = JSON.stringify(heldState(daemon.pid));
-    const same = now === last;
-    last = now;
-    return same;
-  });
-}
 
 async function requireBaseline(what: string): Promise<void> {
   let now: HeldState | undefined;
@@ -142,4 +133,25 @@ test('a user namespace that allows no mount namespace in it: refused, and nothin
   }
   await requireBaseline('new stages that came to nothing');
   sound = true;
+});
+
+test('no descriptor is left for the pipes of the helper: the caller is told, everything is given back, and the next mount works', async () => {
+  sound = false; // a namespace more is parked in the end
+  const stranger = await startActor({ uid: 4755 });
+  try {
+    const mountFirst = () => stranger.do(mountOnce, { address: daemon.address, image });
+    // A process without pipes says so later, when nobody may be listening any more.
+    const fault = await injectFault(daemon.pid, 'socketpair', 'error=EMFILE', '1');
+    await assert.rejects(mountFirst(), { code: 'Failed', message: 'internal error' });
+    await fault.detach();
+    assert.equal(fault.hits().length, 1);
+    assert.equal(daemon.process.exitCode, null, `the service fell over: ${daemon.stderr().slice(-1500)}`);
+    // Not all of the state: a thread may have been started meanwhile, and has some.
+    const kept = ({ fds, loopDevices, children }: HeldState) =>
+      [fds['socket'], fds['user'], fds['/stage'], fds[image], loopDevices, children].join();
+    await daemon.eventually('nothing of it is kept', () => kept(heldState(daemon.pid)) === kept(baseline));
+    await mountFirst();
+  } finally {
+    await stranger.stop();
+  }
 });

@@ -1,5 +1,6 @@
-// Row 26: more mounts than the policy allows. Needed: room is reserved before a mount is built (accounts.ts, called by methods/hand-out.ts), a
-// mount counts until its superblock dies, and whoever owns the outermost user namespace pays (userns.ts).
+// Row 26: more mounts than the policy allows, more room than there is for one user. Needed: room is reserved before a mount is built (accounts.ts,
+// called by methods/hand-out.ts), a mount counts from before it is on its owner's ground until its superblock dies, whoever owns the outermost
+// user namespace pays (userns.ts), and private copies in the making count by their size (copies.ts).
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { afterEach, before, after, beforeEach, test } from 'node:test';
@@ -8,10 +9,13 @@ import { connect } from '../../client/index.js';
 import { type Actor, type ActorOptions, startActor } from '../support/actor.js';
 import { type PrivateBus, startPrivateBus } from '../support/private-bus.js';
 import { type Daemon, startDaemon } from '../support/daemon.js';
+import { startFuse } from '../support/fuse-server.js';
 import { makeErofs, policyText } from '../support/images.js';
 import type { Kit } from '../support/kit.js';
+import { joinParked } from '../support/parked.js';
 import { makeScratch } from '../support/scratch.js';
 import { closeStored } from '../support/steps.js';
+import { injectFault } from '../support/strace.js';
 
 const LIMIT = 3;
 /** A user that every Debian has: a bus serves only users it can look up. */
@@ -143,6 +147,56 @@ test('an open file of a mount that was let go keeps it counted', async () => {
   assert.deepEqual(await take(user, 1), FULL);
 });
 
+/** In the parked namespace, descriptor 4: takes a clone of whatever arrives there. Returns how many mounts it has clones of. */
+function grab({ fs, file, mount, namespace, stat, store }: Kit, { ms }: { ms: number }): number {
+  namespace.unshare(namespace.CLONE_FS);
+  namespace.setns({ raw: 4 } as never, namespace.CLONE_NEWNS);
+  const stage = file.openPath('/stage', file.O_PATH);
+  const { device } = stat.statFd(stage);
+  const clones = new Map<bigint, { close(): void }>();
+  for (const end = Date.now() + ms; Date.now() < end;) {
+    for (const name of fs.readdirSync('/stage')) {
+      try {
+        const clone = mount.openTreeClone(stage, name);
+        const { device: found } = stat.statFd(clone);
+        if (found === device || clones.has(found)) clone.close();
+        else clones.set(found, clone);
+      } catch {
+        // too early or too late
+      }
+    }
+  }
+  store['mounts'] = [...clones.values()];
+  return clones.size;
+}
+
+test('clones that the owner takes of mounts on their way count, though nobody was given the mounts', async () => {
+  await take(user, 1);
+  await user.do(closeStored, 'mounts');
+  const invader = await joinParked(daemon.pid, user, UID);
+  actors.push(invader);
+  // The invader always wins the race: between the arrival of a mount and its clone lie 20 ms.
+  const delay = await injectFault(daemon.pid, 'open_tree', 'delay_enter=20000', '1+');
+  const grabbing = invader.do(grab, { ms: 1_200 });
+  await user.do(
+    ({ raw, rawCall, client, file }, { socket, image }) => {
+      const fds = [file.openPath(image, file.O_RDONLY), client.ownUserns()];
+      const call = rawCall.encodeCall({ member: 'MountFile', signature: 'hahha{sv}', body: [0, [], 1, []], fds });
+      for (let i = 0; i < 3 * 3; i++) {
+        const connection = raw.connectAuthenticated(socket);
+        connection.send(call, fds);
+        connection.close();
+      }
+      for (const fd of fds) fd.close();
+    },
+    { socket: daemon.socket, image },
+  );
+  const grabbed = await grabbing;
+  await delay.detach();
+  assert.deepEqual({ grabbed, live: liveMounts() }, { grabbed: LIMIT, live: LIMIT });
+  assert.deepEqual(await take(user, 1), FULL);
+});
+
 test('mounts of a process that died are given back; those that another process holds are not', async () => {
   const heir = await actor({ uid: UID });
   await take(user, 2);
@@ -177,7 +231,7 @@ test('a user under many subordinate ids, each with a user namespace of its own, 
   assert.deepEqual(await take(root, 2), { got: 2, refused: [] });
   // Inside, children become other ids and make namespaces of their own.
   const outcomes = await root.do(
-    async ({ fs }, { address, image, main }) => {
+    async (_, { address, image, main }) => {
       const { spawn } = await import('node:child_process');
       const runs = [1, 2, 3].map(async (id) => {
         const script = `
@@ -195,10 +249,52 @@ test('a user under many subordinate ids, each with a user namespace of its own, 
       });
       const done = await Promise.all(runs);
       for (const { child } of done) child.stdin.end();
-      void fs;
       return done.map(({ line }) => line).sort();
     },
     { address: direct(), image, main: new URL('../support/kit.js', import.meta.url).href },
   );
   assert.deepEqual(outcomes, ['QuotaExceeded', 'QuotaExceeded', 'got']);
+});
+
+const ROOM = 2 * 2 ** 30;
+
+/** Sends several checks of one file at once; returns how each ended. */
+function checkAtOnce(
+  { raw, rawCall, file }: Kit,
+  { socket, path, count }: { socket: string; path: string; count: number },
+): string[] {
+  const fd = file.openPath(path, file.O_RDONLY);
+  const connection = raw.connectAuthenticated(socket);
+  const call = rawCall.encodeCall({ member: 'CheckFile', signature: 'haha{sv}', body: [0, [], []], fds: [fd] });
+  for (let i = 0; i < count; i++) connection.send(call, [fd]);
+  let text = '';
+  const codes = () => (text.match(/Mount1\.Error\.\w+/g) ?? []).map((name) => name.slice('Mount1.Error.'.length));
+  while (codes().length < count) {
+    const got = connection.receive(10_000);
+    if (got === null || got === 'timeout') throw new Error(`no answer after ${text}`);
+    text += got.bytes.toString('latin1');
+  }
+  connection.close();
+  fd.close();
+  return codes().sort();
+}
+
+/** A user with a file as large as is asked for, to be had in no time: it cannot be read. Returns how checks of it end, made all at once. */
+async function withLargeFile(uid: number, size: number): Promise<(count: number) => Promise<string[]>> {
+  const server = await startFuse({ uid }, scratch.path, { size, onRead: 5 /* EIO */, onFlush: 0 }, true);
+  actors.push(server.actor);
+  const one = await actor({ uid, join: server.actor.pid });
+  return (count) => one.do(checkAtOnce, { socket: daemon.socket, path: server.path, count });
+}
+
+test('private copies in the making: of one user they have so much room, which is given back', async () => {
+  const check = await withLargeFile(4757, ROOM);
+  assert.deepEqual(await check(1), ['BadImage']);
+  assert.deepEqual(await check(3), ['BadImage', 'QuotaExceeded', 'QuotaExceeded']);
+  assert.deepEqual(await check(1), ['BadImage']);
+});
+
+test('a private copy of one byte more than there is room for is refused', async () => {
+  const check = await withLargeFile(4758, ROOM + 1);
+  assert.deepEqual(await check(1), ['QuotaExceeded']);
 });

@@ -1,24 +1,23 @@
 // Row 31: the owner of a user namespace enters the mount namespace the daemon parks in it, and mounts over what is to come. Needed: the clone is
 // compared with the mount that was built, without asking its file system (daemon/parking.ts, core/kernel/stat.ts), the mount point is held by descriptor
-// and each name is fresh (worker/stage.ts), threads are bounded for each user (worker/pool.ts).
+// and each name is fresh (worker/stage.ts), threads are bounded for each user, and have done with a job's descriptors before these are given up
+// (worker/pool.ts).
 import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, afterEach, before, test } from 'node:test';
 
-import type { OwnedFd } from '../../core/kernel/fd.js';
-import { O_RDONLY, openPath } from '../../core/kernel/file.js';
-import { owningUserns } from '../../core/kernel/namespace.js';
-import { sameInode, statFd } from '../../core/kernel/stat.js';
 import { type Actor, startActor } from '../support/actor.js';
-import { type Daemon, openFds, startDaemon } from '../support/daemon.js';
+import { settleDown } from '../support/at-rest.js';
+import { type Daemon, startDaemon } from '../support/daemon.js';
 import { makeErofs, policyText } from '../support/images.js';
 import type { Kit } from '../support/kit.js';
 import { run } from '../support/machine.js';
+import { joinParked } from '../support/parked.js';
 import { makeScratch } from '../support/scratch.js';
 import { heldState } from '../support/state.js';
 import { mountOnce } from '../support/steps.js';
-import { injectFault } from '../support/strace.js';
+import { injectFault, traceCalls } from '../support/strace.js';
 
 const scratch = makeScratch();
 const image = join(scratch.path, 'image.erofs');
@@ -138,10 +137,11 @@ for (const what of ['list', 'stage-tmpfs', 'stage-fuse', 'points-tmpfs', 'points
     async () => {
       owner = await startActor({ uid: 4769 });
       await owner.do(mountOnce, { address: daemon.address, image });
+      await settleDown(daemon.pid);
       // The invader shares the owner's user namespace: a process that joins it.
       const before = heldState(daemon.pid).fds;
       const threadsBefore = threads();
-      invader = await joinNamespace(owner);
+      invader = await joinParked(daemon.pid, owner, 4769);
       // The invader always wins the race: between the arrival of a mount and its clone lie 20 ms.
       const delay = what.startsWith('points') ? await injectFault(daemon.pid, 'open_tree', 'delay_enter=20000', '1+') : undefined;
       const invasion = invader.do(invade, { fuse, what, ms: 2_500 });
@@ -162,9 +162,8 @@ for (const what of ['list', 'stage-tmpfs', 'stage-fuse', 'points-tmpfs', 'points
       assert.ok(threads() <= threadsBefore + 8, `${threads()} threads`);
       const same = (): boolean => {
         const now = heldState(daemon.pid).fds;
-        return ['/', '/stage', 'mnt', 'user', 'socket'].every(
-          (kind) => (now[kind] ?? 0) <= (before[kind] ?? 0) + (kind === 'mnt' ? 2 : 0),
-        );
+        const kinds = ['/', '/stage', 'user', 'socket'];
+        return namespacesHeld(now) <= namespacesHeld(before) && kinds.every((kind) => (now[kind] ?? 0) <= (before[kind] ?? 0));
       };
       await daemon.eventually(`no descriptor is left: ${JSON.stringify(before)}`, same).catch((error: Error) => {
         assert.fail(`${error.message}, now ${JSON.stringify(heldState(daemon.pid).fds)}`);
@@ -173,27 +172,64 @@ for (const what of ['list', 'stage-tmpfs', 'stage-fuse', 'points-tmpfs', 'points
   );
 }
 
-/**
- * A second process in an actor's user namespace, holding the mount namespace that the daemon parked there. On many kernels its owner finds
- * it by NS_MNT_GET_NEXT (linux/nsfs.h); where that takes privilege, too, the attack is the same: the test, as root, hands it over.
- */
-async function joinNamespace(of: Actor): Promise<Actor> {
-  const parked = openParked(of.pid);
-  try {
-    return await startActor({ uid: 4769, join: of.pid, inherit: [parked.raw] });
-  } finally {
-    parked.close();
+/** Mount namespaces held for callers: each thread, and their number is none of a caller's business, holds one of its own and /proc. */
+const namespacesHeld = (fds: Readonly<Record<string, number>>): number => (fds['mnt'] ?? 0) - (fds['/proc'] ?? 0);
+
+/** Has the daemon keep as many pairs of namespaces for a caller as it keeps for one, and makes ready for one more. */
+async function fillPairs(
+  { client, file, raw, rawCall, store }: Kit,
+  { socket, image, pairs }: { socket: string; image: string; pairs: number },
+) {
+  const { spawn } = await import('node:child_process');
+  const children = Array.from({ length: pairs }, () => spawn('unshare', ['-Ur', 'sh', '-c', 'echo; read _'], { stdio: 'pipe' }));
+  await Promise.all(children.map((child) => new Promise((resolve) => child.stdout.once('data', resolve))));
+  const namespaces = [client.ownUserns(), ...children.map(({ pid }) => file.openPath(`/proc/${pid}/ns/user`, file.O_RDONLY))];
+  const fd = file.openPath(image, file.O_RDONLY);
+  const call = rawCall.encodeCall({ member: 'MountFile', signature: 'hahha{sv}', body: [0, [], 1, []], fds: [fd, fd] });
+  const connections = namespaces.map(() => raw.connectAuthenticated(socket));
+  const receive = (i: number): string => {
+    const answer = connections[i]!.receive(20_000);
+    if (answer === null || answer === 'timeout') return String(answer);
+    return /Error\.(\w+)/.exec(answer.bytes.toString('latin1'))?.[1] ?? 'mounted';
+  };
+  const ask = (i: number): void => connections[i]!.send(call, [fd, namespaces[i]!]);
+  const result: string[] = [];
+  for (let i = 0; i < pairs; i++) {
+    ask(i);
+    result.push(receive(i));
   }
+  store['ask'] = ask;
+  store['receive'] = receive;
+  return result;
 }
 
-function openParked(pid: number): OwnedFd {
-  using userns = openPath(`/proc/${pid}/ns/user`, O_RDONLY);
-  for (const [fd, target] of openFds(daemon.pid)) {
-    if (!target.startsWith('mnt:')) continue;
-    const namespace = openPath(`/proc/${daemon.pid}/fd/${fd}`, O_RDONLY);
-    using owner = owningUserns(namespace);
-    if (sameInode(statFd(owner), statFd(userns))) return namespace;
-    namespace.close();
-  }
-  throw new Error('the daemon holds no parked namespace');
-}
+test('a pair of namespaces whose stage takes its time to be cleared is not given up meanwhile', async () => {
+  const pairs = 16;
+  owner = await startActor({ uid: 4769 });
+  const filled = await owner.do(fillPairs, { socket: daemon.socket, image, pairs });
+  assert.deepEqual(filled, Array(pairs).fill('mounted'));
+  await settleDown(daemon.pid);
+  // As with tens of thousands of copies of the stage in the hands of its owner: a mount that is taken down there is in all of them.
+  const calls = ['setns', 'mkdirat', 'umount2', 'unlinkat'];
+  const trace = await traceCalls(daemon.pid, calls, ['umount2:delay_enter=800000:when=1']);
+  const outcomes = await owner.do(
+    ({ store }, { pairs }) => {
+      const { ask, receive } = store as Record<string, (i: number) => string>;
+      // All others are in use, and the first is not, once its mount has been handed out: it would have to make room for the last.
+      for (let i = 0; i < pairs; i++) ask!(i);
+      const first = receive!(0);
+      ask!(pairs);
+      return { first, last: receive!(pairs), others: Array.from({ length: pairs - 1 }, (_, i) => receive!(i + 1)) };
+    },
+    { pairs },
+  );
+  await settleDown(daemon.pid);
+  const made = [...(await trace.finish()).values()].flat();
+  assert.deepEqual(outcomes, { first: 'mounted', last: 'QuotaExceeded', others: Array(pairs - 1).fill('mounted') });
+  assert.ok(made.filter((call) => call.startsWith('umount2(')).length >= pairs);
+  // Of numbers that were closed, or somebody else's by then.
+  assert.deepEqual(
+    made.filter((call) => call.includes('= -1 ')),
+    [],
+  );
+});

@@ -109,10 +109,7 @@ export const DEFENCES_1: readonly Defence[] = [
     file: '02-temporary-mounts',
     pattern: 'nothing to see',
     defence: "the host's mounts are left behind",
-    edits: [
-      { source: 'daemon/worker/stage.ts', find: "umount2('/old', MNT_DETACH);", replace: '' },
-      { source: 'daemon/worker/stage.ts', find: "removeDirectoryAt(root, 'old');", replace: '' },
-    ],
+    edits: [{ source: 'daemon/worker/stage.ts', find: "umount2('.', MNT_DETACH);", replace: '' }],
   },
   {
     row: 4,
@@ -411,9 +408,14 @@ export const DEFENCES_1: readonly Defence[] = [
     edits: [
       {
         source: 'daemon/service.ts',
-        find: "if (decision.verdict === 'allow') return decision;",
+        find: "if (trust.verdict === 'deny') throw notTrusted(trust);",
+        replace: "if (trust.verdict === 'deny') return { verdict: 'trusted', rule: 'none', asksCanonical: false };",
+      },
+      {
+        source: 'daemon/service.ts',
+        find: "if (decision.verdict === 'deny') throw notTrusted(decision);",
         replace:
-          "if (decision.verdict === 'allow') return decision;\n  if (digest) return { verdict: 'allow', rule: 'none', nosuid: false, noexec: false, source: { file: '', line: 1 } };",
+          "if (decision.verdict === 'deny') return { verdict: 'allow', rule: 'none', nosuid: false, noexec: false, source: { file: '', line: 1 } };",
       },
     ],
   },
@@ -449,7 +451,7 @@ export const DEFENCES_1: readonly Defence[] = [
     pattern: 'Mount1.ListImages',
     defence: 'ListImages shows what the caller may mount',
     edits: [
-      { source: 'daemon/methods/lists.ts', find: "if (decision.verdict === 'deny' && caller.uid !== 0) return [];", replace: '' },
+      { source: 'daemon/methods/lists.ts', find: "if (trust.verdict === 'deny' && caller.uid !== 0) return [];", replace: '' },
     ],
   },
   {
@@ -585,7 +587,7 @@ export const DEFENCES_1: readonly Defence[] = [
     defence: 'names are made of few characters',
     edits: [
       {
-        source: 'core/wire/schemas.ts',
+        source: 'core/wire/image-name.ts',
         find: 'if (!components.every((component) => COMPONENT.test(component))) {',
         replace: 'if (components.length === 0) {',
       },
@@ -596,7 +598,7 @@ export const DEFENCES_1: readonly Defence[] = [
     file: '13-repository-escape',
     pattern: 'bytes',
     defence: 'names have a length',
-    edits: [{ source: 'core/wire/schemas.ts', find: "text === '' || text.length > MAX_NAME_BYTES", replace: "text === ''" }],
+    edits: [{ source: 'core/wire/image-name.ts', find: "text === '' || text.length > MAX_NAME_BYTES", replace: "text === ''" }],
   },
   {
     row: 6,
@@ -745,8 +747,8 @@ export const DEFENCES_1: readonly Defence[] = [
     edits: [
       {
         source: 'daemon/methods/stores.ts',
-        find: 'const requireVerity = !own.every(',
-        replace: 'const requireVerity = !own.some(',
+        find: 'return !own.every(',
+        replace: 'return !own.some(',
       },
     ],
   },
@@ -780,5 +782,12 @@ export const DEFENCES_1: readonly Defence[] = [
         replace: 'void objects;',
       },
     ],
+  },
+  {
+    row: 7,
+    file: '07-reading-as-root',
+    pattern: 'had for its digest',
+    defence: 'a copy is for those who have shown the same bytes',
+    edits: [{ source: 'daemon/copies.ts', find: ' || !shownBy.get(digest)?.has(payer)', replace: '' }],
   },
 ];

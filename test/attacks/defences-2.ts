@@ -10,7 +10,7 @@ export const DEFENCES_2: readonly Defence[] = [
     defence: 'names are of harmless characters only',
     edits: [
       {
-        source: 'core/wire/schemas.ts',
+        source: 'core/wire/image-name.ts',
         find: 'if (!components.every((component) => COMPONENT.test(component))) {',
         replace: 'if (components.length === 0) {',
       },
@@ -94,6 +94,191 @@ export const DEFENCES_2: readonly Defence[] = [
     edits: [{ source: 'daemon/transport/direct.ts', find: 'handshakeTimeout: 10_000', replace: 'handshakeTimeout: 1_000_000' }],
   },
   {
+    row: 19,
+    file: '19-slow-descriptors',
+    pattern: 'lingers, (before|as the|in a call|that no|in half)',
+    defence: 'what a caller sent is closed by a thread that the caller pays for',
+    edits: [{ source: 'daemon/transport/direct.ts', find: '      callerFds.closerFor(() => payer),\n', replace: '' }],
+  },
+  {
+    row: 19,
+    file: '19-slow-descriptors',
+    pattern: 'never answered, before authentication',
+    defence: 'a file of a caller’s own file system is closed there, too',
+    edits: [{ source: 'daemon/transport/direct.ts', find: '      callerFds.closerFor(() => payer),\n', replace: '' }],
+  },
+  {
+    row: 19,
+    file: '19-slow-descriptors',
+    pattern: 'end the connection|connection too many',
+    defence: 'a connection that may hold descriptors is closed there, too',
+    edits: [
+      {
+        source: 'daemon/transport/direct.ts',
+        find: '    socket.closeBy(callerFds.connectionCloserFor(payer));\n',
+        replace: '',
+      },
+    ],
+  },
+  {
+    row: 19,
+    file: '19-slow-descriptors',
+    pattern: 'out of band',
+    defence: 'no byte is thrown away with its descriptors',
+    edits: [{ source: 'core/kernel/socket.ts', find: '    takeUrgentInline(socket);\n', replace: '' }],
+  },
+  {
+    row: 19,
+    file: '19-slow-descriptors',
+    pattern: 'over the bus',
+    defence: 'what came over the bus is closed elsewhere, too',
+    edits: [
+      {
+        source: 'daemon/start.ts',
+        find: 'callerFds.closerFor(busPayer(callerFds))',
+        replace: '(fd) => (busPayer(callerFds), OwnedFd.adopt(fd).close())',
+      },
+    ],
+  },
+  {
+    row: 19,
+    file: '19-slow-descriptors',
+    pattern: 'is refused until it is closed',
+    defence: 'whoever makes a close hang may send no more',
+    edits: [{ source: 'daemon/closer.ts', find: 'onLate: () => stuck.add(payer)', replace: 'onLate: () => {}' }],
+  },
+  {
+    row: 19,
+    file: '19-slow-descriptors',
+    pattern: 'before it is much',
+    defence: 'what waits to be closed is bounded',
+    edits: [{ source: 'daemon/closer.ts', find: 'const MAX_WAITING = 1_024;', replace: 'const MAX_WAITING = 1_000_000;' }],
+  },
+  {
+    row: 19,
+    file: '19-slow-descriptors',
+    pattern: 'before it is much',
+    defence: 'whoever has too much waiting is not read any further',
+    edits: [{ source: 'daemon/transport/direct.ts', find: '{ onReadable: requireClosing, onData', replace: '{ onData' }],
+  },
+  {
+    row: 19,
+    file: '19-slow-descriptors',
+    pattern: 'while two users',
+    defence: 'a thread that hangs in a close is replaced',
+    edits: [{ source: 'daemon/closer.ts', find: 'const CLOSE_TIMEOUT = 1_000;', replace: 'const CLOSE_TIMEOUT = 1_000_000;' }],
+  },
+  {
+    row: 19,
+    file: '19-slow-descriptors',
+    pattern: 'closing that ends with EINTR',
+    defence: 'a close that was interrupted is not repeated',
+    edits: [
+      {
+        source: 'core/kernel/libc.ts',
+        find: '  closeNative(openNumber(fd));',
+        replace: '  if (closeNative(fd) < 0 && koffi.errno() === EINTR) closeNumber(fd);',
+      },
+    ],
+  },
+  {
+    row: 19,
+    file: '19-slow-descriptors',
+    pattern: 'closing that ends with EIO',
+    defence: 'a close that fails is none of our failures',
+    edits: [
+      {
+        source: 'core/kernel/libc.ts',
+        find: '  closeNative(openNumber(fd));',
+        replace: "  if (closeNative(fd) < 0) throw new SyscallError('close', koffi.errno());",
+      },
+    ],
+  },
+  {
+    row: 19,
+    file: '19-slow-peers',
+    pattern: 'under many ids, has no more',
+    defence: 'a user under many ids is one user',
+    edits: [
+      { source: 'daemon/transport/direct.ts', find: 'payer = payerOfPeer(socket, peer.uid);', replace: 'payer = peer.uid;' },
+    ],
+  },
+  {
+    row: 19,
+    file: '19-slow-peers',
+    pattern: 'all dead before they are seen',
+    defence: 'peers that are dead already are one user',
+    edits: [{ source: 'daemon/userns.ts', find: 'return NOBODY_KNOWN; // ESRCH', replace: 'return uid; // ESRCH' }],
+  },
+  {
+    row: 19,
+    file: '19-slow-peers',
+    pattern: 'never read, checked',
+    defence: 'a check is paid for by the owner of the outermost user namespace',
+    edits: [
+      { source: 'daemon/methods/check.ts', find: 'request, caller, caller.payer)', replace: 'request, caller, caller.uid)' },
+    ],
+  },
+  {
+    row: 19,
+    file: '19-floods',
+    pattern: 'made and dropped',
+    defence: 'connections are taken in a few at a time',
+    edits: [{ source: 'daemon/transport/direct.ts', find: 'ACCEPTS_PER_TURN = 16', replace: 'ACCEPTS_PER_TURN = 1_000_000_000' }],
+  },
+  {
+    row: 19,
+    file: '19-floods',
+    pattern: 'so short',
+    defence: 'a peer is read a little at a time, and let go for far too many calls',
+    edits: [
+      { source: 'daemon/transport/stream.ts', find: 'READ_SIZE = 8 * 1024', replace: 'READ_SIZE = 1024 * 1024' },
+      { source: 'daemon/transport/peer.ts', find: 'HARD_LIMIT = 4', replace: 'HARD_LIMIT = 1_000_000' },
+    ],
+  },
+  {
+    row: 19,
+    file: '19-floods',
+    pattern: 'take long',
+    defence: 'calls of one user are bounded over all its connections',
+    edits: [{ source: 'daemon/dispatch.ts', find: 'count >= MAX_CALLS_PER_USER', replace: 'count < 0' }],
+  },
+  {
+    row: 19,
+    file: '19-floods',
+    pattern: 'each is looked up in',
+    defence: 'the groups of a peer are read once for all calls of a chunk',
+    edits: [
+      {
+        source: 'daemon/transport/direct.ts',
+        find: 'open ? groupsOf(socket, peer)',
+        replace: 'open ? [peer.gid, ...peerGroups(socket)]',
+      },
+    ],
+  },
+  {
+    row: 19,
+    file: '19-floods',
+    pattern: 'by the last of them',
+    defence: 'there is room for all groups of a peer',
+    edits: [{ source: 'core/kernel/socket.ts', find: "if (!isErrno(error, 'ERANGE')) throw error;", replace: 'throw error;' }],
+  },
+  {
+    row: 19,
+    file: '19-floods',
+    pattern: 'no more memory',
+    defence: 'the groups of a peer are not kept with its connection',
+    edits: [
+      {
+        source: 'daemon/transport/direct.ts',
+        find: `      get gids() {
+        return open ? groupsOf(socket, peer) : [peer.gid];
+      },`,
+        replace: '      gids: [peer.gid, ...peerGroups(socket)],',
+      },
+    ],
+  },
+  {
     row: 20,
     file: '20-hostile-message',
     pattern: 'types of no bytes.*direct socket',
@@ -160,6 +345,21 @@ export const DEFENCES_2: readonly Defence[] = [
     ],
   },
   {
+    row: 21,
+    file: '21-error-path-leak',
+    pattern: 'pipes of the helper',
+    defence: 'a helper that cannot be started is an error of one request',
+    edits: [
+      {
+        source: 'daemon/parking.ts',
+        find: `    child.once('error', reject);
+    child.stdout?.once('data', () => resolve());`,
+        replace: `    child.stdout!.once('data', () => resolve());
+    child.once('error', reject);`,
+      },
+    ],
+  },
+  {
     row: 22,
     file: '22-crash-mid-mount',
     pattern: 'killed at linkat',
@@ -181,7 +381,7 @@ export const DEFENCES_2: readonly Defence[] = [
   },
   {
     row: 24,
-    file: '23-helper-stopped',
+    file: '24-helper-traced',
     pattern: 'as it stands in the namespace',
     defence: 'the helper takes ids of the namespace',
     edits: [
@@ -194,7 +394,14 @@ export const DEFENCES_2: readonly Defence[] = [
   },
   {
     row: 24,
-    file: '23-helper-stopped',
+    file: '24-helper-traced',
+    pattern: 'as it stands in the namespace',
+    defence: 'the helper gives up its groups',
+    edits: [{ source: 'core/kernel/park.c', find: ' || setgroups(0, NULL)', replace: '' }],
+  },
+  {
+    row: 24,
+    file: '24-helper-traced',
     pattern: 'as it stands in the namespace',
     defence: 'the memory of the helper is not its new owner’s: it is never dumpable there',
     edits: [
@@ -202,20 +409,71 @@ export const DEFENCES_2: readonly Defence[] = [
     ],
   },
   {
+    row: 24,
+    file: '24-helper-traced',
+    pattern: 'stopped after each of its steps',
+    defence: 'the helper is not dumpable even for a moment',
+    edits: [
+      {
+        source: 'core/kernel/park.c',
+        find: '\tuid = mapped_id(proc, "uid_map");\n',
+        replace: '\tprctl(PR_SET_DUMPABLE, 1);\n\tuid = mapped_id(proc, "uid_map");\n\tprctl(PR_SET_DUMPABLE, 0);\n',
+      },
+    ],
+  },
+  {
+    row: 24,
+    file: '24-helper-traced',
+    pattern: 'stopped after each of its steps',
+    defence: 'the helper takes ids of the namespace before its mount namespace stands',
+    edits: [
+      {
+        source: 'core/kernel/park.c',
+        find: ' || setresgid(gid, gid, gid) || setresuid(uid, uid, uid))',
+        replace: ')',
+      },
+      {
+        source: 'core/kernel/park.c',
+        find: 'if (unshare(CLONE_NEWNS))',
+        replace: 'if (unshare(CLONE_NEWNS) || setresgid(gid, gid, gid) || setresuid(uid, uid, uid))',
+      },
+    ],
+  },
+  {
     row: 25,
-    file: '23-helper-stopped',
-    pattern: 'as it stands in the namespace',
+    file: '25-descriptor-leak',
+    pattern: 'its two pipes alone',
     defence: 'the helper closes whatever it was given',
     edits: [{ source: 'core/kernel/park.c', find: 'if (close_range(2, ~0U, 0))', replace: 'if (0)' }],
   },
   {
     row: 25,
-    file: '23-helper-stopped',
-    pattern: 'close-on-exec',
+    file: '25-descriptor-leak',
+    pattern: 'that the daemon holds',
     defence: 'descriptors are made close-on-exec',
     edits: [
       { source: 'core/kernel/inotify.ts', find: 'inotifyInit1(IN_CLOEXEC | IN_NONBLOCK)', replace: 'inotifyInit1(IN_NONBLOCK)' },
     ],
+  },
+  {
+    row: 25,
+    file: '25-descriptor-leak',
+    pattern: 'only later',
+    defence: 'a clone of a mount is made close-on-exec, however soon it is closed',
+    edits: [
+      {
+        source: 'core/kernel/mount.ts',
+        find: 'OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (path',
+        replace: 'OPEN_TREE_CLONE | (path',
+      },
+    ],
+  },
+  {
+    row: 25,
+    file: '25-descriptor-leak',
+    pattern: 'gets its four descriptors',
+    defence: 'what callers send is close-on-exec',
+    edits: [{ source: 'core/kernel/socket.ts', find: 'MSG_DONTWAIT | MSG_CMSG_CLOEXEC', replace: 'MSG_DONTWAIT' }],
   },
   {
     row: 26,
@@ -249,6 +507,45 @@ export const DEFENCES_2: readonly Defence[] = [
     pattern: 'at its limit is refused',
     defence: 'live mounts are limited',
     edits: [{ source: 'daemon/accounts.ts', find: 'if ((held.get(payer) ?? 0) >= limit) {', replace: 'if (limit < 0) {' }],
+  },
+  {
+    row: 26,
+    file: '26-quota-evasion',
+    pattern: 'clones that the owner takes',
+    defence: 'a mount counts before it is on the ground of its owner',
+    edits: [
+      {
+        source: 'daemon/methods/hand-out.ts',
+        find: `  const mount = countOrClose(built);
+  const locked = await service.parking.lock(built, userns.fd, userns.payer);
+  try {`,
+        replace: `  const locked = await service.parking.lock(built, userns.fd, userns.payer);
+  try {
+    if (caller.isGone()) throw new RequestError('Failed', 'the caller has gone');
+    const mount = countOrClose({ mount: locked });`,
+      },
+    ],
+  },
+  {
+    row: 26,
+    file: '26-quota-evasion',
+    pattern: 'so much room',
+    defence: 'the copies that one user has in the making are limited',
+    edits: [{ source: 'daemon/copies.ts', find: 'own + size > MAX_BYTES_PER_USER || ', replace: '' }],
+  },
+  {
+    row: 26,
+    file: '26-quota-evasion',
+    pattern: 'so much room',
+    defence: 'the room of a copy that came to nothing is given back',
+    edits: [{ source: 'daemon/copies.ts', find: 'done: () => giveBack(payer, size)', replace: 'done: () => {}' }],
+  },
+  {
+    row: 26,
+    file: '26-quota-evasion',
+    pattern: 'one byte more',
+    defence: 'one copy may be as large as all of a user’s, and no larger',
+    edits: [{ source: 'daemon/copies.ts', find: 'own + size > MAX_BYTES_PER_USER || ', replace: 'own > MAX_BYTES_PER_USER || ' }],
   },
   {
     row: 29,
@@ -308,6 +605,24 @@ export const DEFENCES_2: readonly Defence[] = [
     defence: 'what cannot even be compared is closed, too',
     edits: [
       { source: 'daemon/parking.ts', find: '    return orClose([locked], () => {', replace: '    return orClose([], () => {' },
+    ],
+  },
+  {
+    row: 31,
+    file: '31-parked-namespace',
+    pattern: 'takes its time',
+    defence: 'a thread has done with a job’s descriptors before they are given up',
+    edits: [
+      {
+        source: 'daemon/worker/pool.ts',
+        find: `      finish(thread);
+      thread.abandoned = false;
+      if (answer.grown) void endThread(thread);
+    } else if (thread.task) settle(thread.task, answer, thread.abandoned);`,
+        replace: `      thread.abandoned = false;
+      if (answer.grown) void endThread(thread);
+    } else if (thread.task) settle(finish(thread)!, answer, thread.abandoned);`,
+      },
     ],
   },
 ];

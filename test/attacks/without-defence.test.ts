@@ -8,6 +8,7 @@ import { buildMutant, type Defence, runTestsAgainst, type TestRun } from '../sup
 import { makeScratch } from '../support/scratch.js';
 import { DEFENCES_1 } from './defences-1.js';
 import { DEFENCES_2 } from './defences-2.js';
+import { DEFENCES_3 } from './defences-3.js';
 
 const scratch = makeScratch();
 after(() => scratch.remove());
@@ -35,7 +36,7 @@ async function requireFailure(defence: Defence, directory: string): Promise<void
 }
 
 describe('without its defence, an attack succeeds', { concurrency: 2 }, () => {
-  for (const [index, defence] of [...DEFENCES_1, ...DEFENCES_2].entries()) {
+  for (const [index, defence] of [...DEFENCES_1, ...DEFENCES_2, ...DEFENCES_3].entries()) {
     test(`row ${defence.row}: ${defence.defence}`, { timeout: 120_000 }, async () => {
       await requireFailure(defence, join(scratch.path, String(index)));
     });

@@ -48,7 +48,8 @@ beforeEach(() => {
 });
 
 function cacheOf(program: Program): string {
-  const [name, ...others] = readdirSync(join(programs, 'code')).filter((entry) => entry.startsWith(`${program}-`));
+  const own = new RegExp(`^${program}-[0-9a-f]{16}\\.cache$`);
+  const [name, ...others] = readdirSync(join(programs, 'code')).filter((entry) => own.test(entry));
   assert.ok(name !== undefined && others.length === 0);
   return join(programs, 'code', name);
 }

@@ -1,8 +1,11 @@
+import { deepEqual } from 'node:assert/strict';
 import { isCanonicalOf } from '../../core/image/canonical.js';
 import { parseDump } from '../../core/image/dump-parser.js';
 import { dumpLines } from '../../core/image/dump-writer.js';
-import { factsOf } from '../../core/image/facts.js';
+import { readErofsFacts } from '../../core/image/erofs-facts.js';
+import { factsOf, readTreeFacts } from '../../core/image/facts.js';
 import { FormatError } from '../../core/image/format-error.js';
+import { sourceOf } from '../../core/image/image-bytes.js';
 import { readImage } from '../../core/image/reader.js';
 import type { Node } from '../../core/image/tree.js';
 import { chooseVersion } from '../../core/image/version.js';
@@ -27,7 +30,7 @@ export interface TrialResult {
 export function runTrial(subjects: readonly Subject[], seed: number): TrialResult {
   const random = seededRandom(seed);
   const subject = pickSubject(subjects, random);
-  const bytes = subject.kind === 'image' ? mutateImage(subject.bytes, random) : mutateDump(subject.bytes, random);
+  const bytes = subject.kind === 'dump' ? mutateDump(subject.bytes, random) : mutateImage(subject.bytes, random);
   const strict = random.below(2) === 0;
   let taken = take(subject.kind, bytes, strict);
   for (let attempt = 1; attempt < ATTEMPTS && taken.ms > MAX_MS; attempt += 1) taken = take(subject.kind, bytes, strict);
@@ -38,10 +41,19 @@ export function runTrial(subjects: readonly Subject[], seed: number): TrialResul
 /** What came out and how long it took; what was accepted is then held against itself, untimed. */
 function take(kind: Subject['kind'], bytes: Uint8Array, strict: boolean): { outcome: string; ms: number } {
   const before = process.cpuUsage();
-  const read = refusalOr(() => (kind === 'image' ? takeImage(bytes, strict) : takeDump(bytes, strict)));
+  const read = refusalOr(() => TAKE[kind](bytes, strict));
   const { user, system } = process.cpuUsage(before);
   const ms = (user + system) / 1000;
   return { outcome: typeof read === 'string' ? read : read(), ms };
+}
+
+type Take = (bytes: Uint8Array, strict: boolean) => string | (() => string);
+const TAKE: Readonly<Record<Subject['kind'], Take>> = { image: takeImage, dump: takeDump, erofs: takeErofs };
+
+function takeErofs(bytes: Uint8Array): string {
+  const { entries } = readErofsFacts(sourceOf(bytes));
+  if (entries > bytes.length) throw new Error('more names were counted than the image can hold');
+  return 'judged';
 }
 
 function pickSubject(subjects: readonly Subject[], random: Random): Subject {
@@ -65,13 +77,23 @@ function refusalOr(act: () => string | (() => string)): string | (() => string) 
 
 function takeImage(bytes: Uint8Array, strict: boolean): string | (() => string) {
   const { root, version } = readImage(bytes, { hugeFiles: !strict });
-  factsOf(root);
+  requireSameFacts(bytes, root, strict);
   if (!isCanonicalOf(bytes, { root, version })) return 'taken';
   // What a canonical image holds must survive its dump; the size of other dumps is not bounded by that of the image.
   return () => {
     requireSame(bytes, writeImage(parseDump(dumpOf(root)), version), root);
     return 'canonical';
   };
+}
+
+/** What is taken as a tree is taken without one, too. */
+function requireSameFacts(bytes: Uint8Array, root: Node, strict: boolean): void {
+  const { objects: _, ...facts } = factsOf(root);
+  try {
+    deepEqual(readTreeFacts(bytes, { hugeFiles: !strict }), facts);
+  } catch (error) {
+    throw new Error(`the facts differ without the tree: ${String(error)}`, { cause: error });
+  }
 }
 
 function takeDump(bytes: Uint8Array, strict: boolean): string | (() => string) {

@@ -63,7 +63,7 @@ export function listedKeys(lines: readonly string[]): string[] {
 
 /** `key type` of each `.It Ic key Pq type`, or of another macro. */
 export function listedTypes(lines: readonly string[], macro = 'Ic'): string[] {
-  return matches(lines, new RegExp(`^\\.It ${macro} (\\w+) Pq (\\S+)$`)).map(([, key, type]) => `${key} ${type}`);
+  return matches(lines, new RegExp(`^\\.It ${macro} ([\\w-]+) Pq (\\S+)$`)).map(([, key, type]) => `${key} ${type}`);
 }
 
 /** `Name(type name, …) → type name, …` of each `.It Fn`. */

@@ -15,6 +15,8 @@ export interface DaemonOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Uses this directory (policy.d, state) instead of a new one; it is not removed. */
   readonly directory?: string;
+  /** Where the programs are, if not where all are built. */
+  readonly programs?: string;
 }
 
 export interface LogLine {
@@ -63,7 +65,7 @@ export async function startDaemon(options: DaemonOptions = {}): Promise<Daemon> 
   const writePolicy = (text: string): void => writeFileSync(join(policyDirectory, 'test.toml'), text);
   if (options.policy !== undefined) writePolicy(options.policy);
   const flags = ['--policy-dir', policyDirectory, '--state-dir', join(directory, 'state'), '--socket', socket, '--bus', 'none'];
-  const child = spawn(join(DIST, 'cfsmountd'), [...flags, ...(options.flags ?? [])], {
+  const child = spawn(join(options.programs ?? DIST, 'cfsmountd'), [...flags, ...(options.flags ?? [])], {
     stdio: ['ignore', 'ignore', 'pipe'],
     env: { PATH: process.env['PATH'], ...options.env },
   });

@@ -1,6 +1,9 @@
 /*
  * hunter MODE: watches for the service's helper from inside the caller's user namespace, and turns on it the moment it can be signalled.
- * MODE is "stop", "kill" or "inspect"; prints one line of JSON for each helper it caught, and "ready" at its start.
+ * MODE is "stop", "kill" or "inspect" (which stops it, tries what can be had of it, and lets it go on); prints one line of JSON for each
+ * helper it caught, and "ready" at its start.
+ *
+ * hunter inspect PID: the same for one process that stands still, once.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -55,31 +58,55 @@ static int opens(int pid, const char *what, int flags)
 	return fd >= 0;
 }
 
-static int lists_fds(int pid)
+static int lists(int pid, const char *what)
 {
 	char path[64];
 	DIR *dir;
 
-	snprintf(path, sizeof path, "/proc/%d/fd", pid);
+	snprintf(path, sizeof path, "/proc/%d/%s", pid, what);
 	dir = opendir(path);
 	if (dir)
 		closedir(dir);
 	return dir != NULL;
 }
 
-static void inspect(int pid)
+static int takes_fd(int pid)
+{
+	int pidfd = syscall(SYS_pidfd_open, pid, 0);
+	int taken = 0;
+
+	for (int fd = 0; pidfd >= 0 && fd < 8; fd++)
+		taken += syscall(SYS_pidfd_getfd, pidfd, fd, 0) >= 0;
+	if (pidfd >= 0)
+		close(pidfd);
+	return taken;
+}
+
+static int is_stopped(int pid)
+{
+	char path[64], text[512];
+
+	snprintf(path, sizeof path, "/proc/%d/stat", pid);
+	return read_file(path, text, sizeof text) == 0 && (strstr(text, ") T ") || strstr(text, ") t "));
+}
+
+/* One that has been ended meanwhile tells nothing: memory that is no more may be opened by anybody. */
+static void inspect(int pid, int must_be_stopped)
 {
 	char buffer[16];
 	struct iovec local = { buffer, sizeof buffer }, remote = { (void *)0x400000, sizeof buffer };
-	int pidfd = syscall(SYS_pidfd_open, pid, 0);
 	int traced = ptrace(PTRACE_SEIZE, pid, 0, 0) == 0;
+	char text[512];
 
-	printf("{\"pid\":%d,\"traced\":%d,\"memory\":%d,\"mem\":%d,\"fds\":%d,\"fd3\":%d,\"environ\":%d,\"namespace\":%d}\n", pid, traced,
-	       process_vm_readv(pid, &local, 1, &remote, 1, 0) >= 0, opens(pid, "mem", O_RDWR), lists_fds(pid),
-	       pidfd >= 0 && syscall(SYS_pidfd_getfd, pidfd, 3, 0) >= 0, opens(pid, "environ", O_RDONLY), opens(pid, "ns/mnt", O_RDONLY));
+	snprintf(text, sizeof text,
+		 "{\"pid\":%d,\"traced\":%d,\"memory\":%d,\"mem\":%d,\"maps\":%d,\"fds\":%d,\"fd\":%d,\"environ\":%d,\"namespace\":%d,"
+		 "\"root\":%d,\"cwd\":%d}",
+		 pid, traced, process_vm_readv(pid, &local, 1, &remote, 1, 0) >= 0, opens(pid, "mem", O_RDWR), opens(pid, "maps", O_RDONLY),
+		 lists(pid, "fd"), takes_fd(pid), opens(pid, "environ", O_RDONLY), opens(pid, "ns/mnt", O_RDONLY), lists(pid, "root"),
+		 lists(pid, "cwd"));
+	if (!must_be_stopped || is_stopped(pid))
+		puts(text);
 	fflush(stdout);
-	if (pidfd >= 0)
-		close(pidfd);
 }
 
 int main(int argc, char **argv)
@@ -87,6 +114,10 @@ int main(int argc, char **argv)
 	int sig = argc > 1 && strcmp(argv[1], "kill") == 0 ? SIGKILL : SIGSTOP;
 	int caught = 0;
 
+	if (argc > 2) {
+		inspect(atoi(argv[2]), 0);
+		return 0;
+	}
 	puts("ready");
 	fflush(stdout);
 	for (;;) {
@@ -96,9 +127,10 @@ int main(int argc, char **argv)
 			if (pid == caught || pid <= 1 || !is_helper(pid) || kill(pid, sig))
 				continue;
 			caught = pid;
-			if (argc > 1 && strcmp(argv[1], "inspect") == 0)
-				inspect(pid);
-			else
+			if (argc > 1 && strcmp(argv[1], "inspect") == 0) {
+				inspect(pid, 1);
+				kill(pid, SIGCONT);
+			} else
 				printf("{\"pid\":%d}\n", pid);
 			fflush(stdout);
 		}

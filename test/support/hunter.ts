@@ -35,6 +35,18 @@ export async function startHunt(actor: Actor, program: string, mode: HuntMode): 
   );
 }
 
+/** What of a process an actor can reach: 1 for each ability it has. */
+export async function inspectProcess(actor: Actor, program: string, pid: number): Promise<Catch> {
+  const output = await actor.do(
+    async (_, { program, pid }) => {
+      const { execFileSync } = await import('node:child_process');
+      return execFileSync(program, ['inspect', String(pid)], { encoding: 'utf8' });
+    },
+    { program, pid },
+  );
+  return JSON.parse(output) as Catch;
+}
+
 /** Ends the hunt; returns what was caught. */
 export async function endHunt(actor: Actor): Promise<Catch[]> {
   const output = await actor.do(async ({ store }) => {

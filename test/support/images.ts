@@ -20,8 +20,12 @@ export function makeErofs(image: string, files: Readonly<Record<string, string>>
 }
 
 export function digestOfFile(path: string, algorithm: VerityAlgorithm = 'sha256'): string {
+  return digestOfBytes(readFileSync(path), algorithm);
+}
+
+export function digestOfBytes(bytes: Uint8Array, algorithm: VerityAlgorithm = 'sha256'): string {
   const hasher = createVerityHasher(algorithm);
-  hasher.update(readFileSync(path));
+  hasher.update(bytes);
   return hasher.digest();
 }
 
@@ -57,11 +61,13 @@ export function policyText(options: {
   users?: readonly number[];
   repositories?: Readonly<Record<string, 'trusted' | 'verity'>>;
   extra?: string;
+  /** Further lines of the rule. */
+  conditions?: string;
 }): string {
   const repositories = Object.entries(options.repositories ?? {}).map(
     ([path, objects]) => `[[repository]]\npath = "${path}"\nobjects = "${objects}"\n`,
   );
   const users = options.users ? `users = [${options.users.join(', ')}]\n` : '';
-  const rule = `[[rule]]\nname = "test"\ndigests = [${options.digests.map((digest) => `"${digest}"`).join(', ')}]\n${users}`;
+  const rule = `[[rule]]\nname = "test"\ndigests = [${options.digests.map((digest) => `"${digest}"`).join(', ')}]\n${users}${options.conditions ?? ''}\n`;
   return `${options.extra ?? ''}\n${repositories.join('\n')}\n${options.digests.length > 0 ? rule : ''}`;
 }

@@ -15,6 +15,8 @@ import * as poll from '../../core/kernel/poll.js';
 import * as codec from '../../core/wire/codec.js';
 import * as sasl from '../../core/wire/sasl-client.js';
 import * as variants from '../../core/wire/variants.js';
+import * as fuse from './fuse.js';
+import * as lingering from './lingering.js';
 import * as rawCall from './raw-call.js';
 import * as raw from './raw-connection.js';
 import * as tree from './tree.js';
@@ -38,6 +40,8 @@ export const kit = {
   codec,
   sasl,
   variants,
+  fuse,
+  lingering,
   raw,
   rawCall,
   tree,

@@ -5,11 +5,13 @@ export interface MountRequest {
   readonly address: string;
   /** Path of an image file. */
   readonly image: string;
+  /** 30 s unless told. */
+  readonly timeoutMs?: number;
 }
 
 /** Mounts a file and lets go of it at once; returns how many milliseconds the answer took. */
-export function mountOnce({ client, file }: Kit, { address, image }: MountRequest): number {
-  const connection = client.connect({ address, timeoutMs: 30_000 });
+export function mountOnce({ client, file }: Kit, { address, image, timeoutMs = 30_000 }: MountRequest): number {
+  const connection = client.connect({ address, timeoutMs });
   try {
     const started = performance.now();
     const fd = file.openPath(image, file.O_RDONLY);

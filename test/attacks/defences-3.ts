@@ -1,0 +1,166 @@
+// Defences that the tests of what is in an image need (rows 3, 14, 17 and 28).
+import type { Defence, Edit } from '../support/mutant.js';
+
+/** Images are mounted unread. */
+const UNREAD: Edit = {
+  source: 'daemon/methods/judge-image.ts',
+  find: '  return service.facts.find(image, { canonical: asksCanonical, user });',
+  replace: `  void [image, asksCanonical, user];
+  return { entries: 1, devices: 0, setUid: 0, setGid: 0, fileCapabilities: 0, largestUid: 0, largestGid: 0, unpinned: 0, misdirected: 0, escaping: 0, canonical: undefined };`,
+};
+
+const READER_TAKES_FORGED_MARKS: readonly Edit[] = [
+  {
+    source: 'core/image/restore.ts',
+    find: '  if ((metacopy !== undefined) !== (inode.layout === CHUNKS))',
+    replace: '  if (inode.layout === CHUNKS && metacopy === undefined)',
+  },
+  { source: 'core/image/restore.ts', find: '    if (redirect !== undefined) throw', replace: '    if (inode.layout > 99) throw' },
+];
+
+export const DEFENCES_3: readonly Defence[] = [
+  {
+    row: 3,
+    file: '03-device-nodes',
+    pattern: 'refused unless',
+    defence: 'rules deny device nodes unless they say otherwise',
+    edits: [{ source: 'policy/schema.ts', find: "condition('devices', 'deny')", replace: "condition('devices', 'allow')" }],
+  },
+  {
+    row: 3,
+    file: '03-device-nodes',
+    pattern: 'refused unless .* plain image',
+    defence: 'device nodes of plain images are counted',
+    edits: [
+      {
+        source: 'core/image/erofs-facts.ts',
+        find: 'countInode(facts, { mode, uid,',
+        replace: 'countInode(facts, { mode: mode & 0x8fff, uid,',
+      },
+    ],
+  },
+  {
+    row: 3,
+    file: '03-device-nodes',
+    pattern: 'refused unless .* composefs image',
+    defence: 'device nodes of composefs images are counted',
+    edits: [
+      {
+        source: 'core/image/facts.ts',
+        find: 'countInode(facts, { mode, rdev,',
+        replace: 'countInode(facts, { mode: mode & 0x8fff, rdev,',
+      },
+    ],
+  },
+  {
+    row: 3,
+    file: '03-device-nodes',
+    pattern: 'refused unless',
+    defence: 'the image is judged before it is mounted',
+    edits: [UNREAD],
+  },
+  {
+    row: 3,
+    file: '03-device-nodes',
+    pattern: 'none of the nodes opens',
+    defence: 'a mount is nodev, whatever a rule says of device nodes',
+    edits: [
+      {
+        source: 'daemon/build-mount.ts',
+        find: 'ALWAYS = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV',
+        replace: 'ALWAYS = MOUNT_ATTR_RDONLY',
+      },
+    ],
+  },
+  {
+    row: 14,
+    file: '14-redirect-escape',
+    pattern: 'does not see it: (one|up|nothing|an|a )',
+    defence: 'redirects that do not plainly stay in the store are refused',
+    edits: [{ source: 'daemon/methods/judge-image.ts', find: '  if (escaping > 0)', replace: '  if (escaping < 0)' }],
+  },
+  {
+    row: 14,
+    file: '14-redirect-escape',
+    pattern: 'does not see it: relative',
+    defence: 'the reader refuses redirects that do not start with a slash',
+    edits: [
+      {
+        source: 'core/image/restore.ts',
+        find: "if (!redirect.startsWith('/') || redirect.length < 2)",
+        replace: 'if (redirect.length < 2)',
+      },
+    ],
+  },
+  {
+    row: 14,
+    file: '14-redirect-escape',
+    pattern: 'have to prove what they are: (a |below|nothing|no redirect)',
+    defence: 'where objects have to prove what they are, each file points to the place of its digest',
+    edits: [{ source: 'daemon/methods/judge-image.ts', find: '  if (misdirected > 0)', replace: '  if (misdirected < 0)' }],
+  },
+  {
+    row: 14,
+    file: '14-redirect-escape',
+    pattern: 'have to prove what they are: no digest',
+    defence: 'where objects have to prove what they are, each file has a digest',
+    edits: [
+      { source: 'daemon/methods/judge-image.ts', find: '  if (unpinned > 0)', replace: '  if (unpinned < 0)' },
+      { source: 'daemon/methods/judge-image.ts', find: '  if (misdirected > 0)', replace: '  if (misdirected < 0)' },
+    ],
+  },
+  {
+    row: 17,
+    file: '17-malicious-erofs',
+    pattern: 'the kernel never sees them',
+    defence: 'an image is read before it is mounted',
+    edits: [UNREAD],
+  },
+  {
+    row: 17,
+    file: '17-malicious-erofs',
+    pattern: 'the kernel never sees them',
+    defence: 'an image that the readers refuse is refused',
+    edits: [
+      {
+        source: 'daemon/facts.ts',
+        find: "  if ('refused' in answer) throw badImage(answer.refused);\n",
+        replace: "  if ('refused' in answer && answer.refused === '') throw badImage(answer.refused);\n",
+      },
+      { source: 'daemon/facts.ts', find: '  return answer;\n}', replace: '  return answer as T;\n}' },
+    ],
+  },
+  {
+    row: 17,
+    file: '17-malicious-erofs',
+    pattern: 'the kernel never sees them',
+    defence: 'a directory of a plain image is reached once',
+    edits: [
+      {
+        source: 'core/image/erofs-facts.ts',
+        find: "      if (mode >> 12 === DIR) throw new FormatError('directory-twice', 'a directory has two names, or holds itself');\n",
+        replace: '',
+      },
+    ],
+  },
+  {
+    row: 28,
+    file: '28-trusted-xattrs',
+    pattern: 'marks that no writer makes',
+    defence: 'the reader refuses marks of overlayfs on what has no object',
+    edits: READER_TAKES_FORGED_MARKS,
+  },
+  {
+    row: 28,
+    file: '28-trusted-xattrs',
+    pattern: 'nothing but data',
+    defence: "the service's overlay does not obey user.*",
+    edits: [
+      {
+        source: 'daemon/build-mount.ts',
+        find: "  fsconfigString(context, 'metacopy', 'on');\n  fsconfigString(context, 'redirect_dir', 'on');\n",
+        replace: "  fsconfigFlag(context, 'userxattr');\n",
+      },
+    ],
+  },
+];
