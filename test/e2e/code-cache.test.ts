@@ -93,6 +93,12 @@ for (const program of PROGRAMS) {
   });
 }
 
+test('what cfsctl loads on demand comes by a cache as well', () => {
+  const words = ['--require', witness, join(programs, 'cfsctl'), 'digest', witness];
+  const { status, stderr } = spawnSync(process.execPath, words, { encoding: 'utf8' });
+  assert.deepEqual([status, stderr], [0, 'rejected: false'.repeat(2)]);
+});
+
 test('write-code-cache: writes what is missing, and clears away what belongs to no program', () => {
   const code = join(programs, 'code');
   const before = readdirSync(code).sort();

@@ -93,9 +93,11 @@ test('NODE is the interpreter of the programs; without it, the first in PATH', (
 });
 
 test("V8's code caches are written for the Node.js of this machine, and not into a package", () => {
-  const caches = (root: string): number =>
-    readdirSync(join(root, 'lib/cfsmountd/code')).filter((name) => name.endsWith('.cache')).length;
-  assert.deepEqual([caches(prefix), caches(join(staged, 'usr'))], [2, 0]);
+  const count = (root: string, ending: string): number =>
+    readdirSync(join(root, 'lib/cfsmountd/code')).filter((name) => name.endsWith(ending)).length;
+  assert.ok(count(prefix, '.cjs') >= 2);
+  assert.equal(count(prefix, '.cache'), count(prefix, '.cjs'));
+  assert.equal(count(join(staged, 'usr'), '.cache'), 0);
 });
 
 test('a configuration file that is there is left alone', () => {
