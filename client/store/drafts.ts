@@ -87,7 +87,12 @@ function draftWithoutName(first: OwnedFd, directory: Fd, ownDirectory: () => Own
       const { fd, nextName } = ownDirectory();
       const name = nextName();
       linkUnnamed(file, fd, name);
-      renameAt(fd, name, directory, path);
+      try {
+        renameAt(fd, name, directory, path);
+      } catch (error) {
+        unlinkAt(fd, name);
+        throw error;
+      }
     },
     [Symbol.dispose]: () => file.close(),
   };
