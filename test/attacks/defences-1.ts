@@ -91,7 +91,7 @@ export const DEFENCES_1: readonly Defence[] = [
     defence: 'a kept superblock is nodev and nosuid too',
     edits: [
       {
-        source: 'daemon/methods/hand-out.ts',
+        source: 'daemon/build-mount.ts',
         find: 'return mountErofs(image, header, LAYER);',
         replace: 'return mountErofs(image, header, ALWAYS);',
       },
