@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { after, before, beforeEach, test } from 'node:test';
 
 import { type Actor, startActor } from '../support/actor.js';
+import { settleDown } from '../support/at-rest.js';
 import { type Daemon, startDaemon } from '../support/daemon.js';
 import { makeErofs, makeSampleRepository, policyText } from '../support/images.js';
 import { withoutSample } from '../support/machine.js';
@@ -41,7 +42,7 @@ beforeEach(async () => {
   await daemon?.kill();
   daemon = await startDaemon({ policy });
   for (const way of [...ways, ...ways]) await mount(way);
-  await settle();
+  await settleDown(daemon.pid); // a request's last steps (taking down the stage) come after its answer
   baseline = heldState(daemon.pid);
 });
 after(async () => {
@@ -49,17 +50,6 @@ after(async () => {
   await daemon?.kill();
   scratch.remove();
 });
-
-/** A request's last steps (taking down the stage) come after its answer. */
-async function settle(): Promise<void> {
-  let last = '';
-  await daemon.eventually('the daemon comes to rest', () => {
-    const now = JSON.stringify(heldState(daemon.pid));
-    const same = now === last;
-    last = now;
-    return same;
-  });
-}
 
 async function requireBaseline(what: string): Promise<void> {
   let now: HeldState | undefined;
