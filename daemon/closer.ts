@@ -17,8 +17,10 @@ export interface CallerFds {
   closerFor(payer: () => Payer): Closer;
   /** Closes connections of a payer: at once if nothing is left in them, else like its descriptors. */
   connectionCloserFor(payer: Payer): Closer;
-  /** True while a descriptor of this payer does not close, or too many wait for one. */
+  /** True while a descriptor of this payer does not close. */
   isStuck(payer: Payer): boolean;
+  /** True while many wait to be closed: no more should be received of this payer. */
+  isBehind(payer: Payer): boolean;
 }
 
 export function createCallerFds(workers: WorkerPool): CallerFds {
@@ -52,6 +54,7 @@ export function createCallerFds(workers: WorkerPool): CallerFds {
   return {
     closerFor: (payer) => (fd) => closeLater(payer(), fd),
     connectionCloserFor: (payer) => (fd) => (endStream({ raw: fd }) ? closeNumber(fd) : closeLater(payer, fd)),
-    isStuck: (payer) => stuck.has(payer) || (waiting.get(payer)?.length ?? 0) >= MAX_WAITING,
+    isStuck: (payer) => stuck.has(payer),
+    isBehind: (payer) => (waiting.get(payer)?.length ?? 0) >= MAX_WAITING,
   };
 }

@@ -92,7 +92,12 @@ function draftWithoutName(first: OwnedFd, ownDirectory: () => OwnDirectory): Dra
       const { fd, nextName } = ownDirectory();
       const interim = nextName();
       linkUnnamed(file, fd, interim);
-      renameAt(fd, interim, parent, name);
+      try {
+        renameAt(fd, interim, parent, name);
+      } catch (error) {
+        unlinkAt(fd, interim);
+        throw error;
+      }
     },
     [Symbol.dispose]: () => file.close(),
   };

@@ -87,10 +87,11 @@ export function createFileHasher(algorithm: VerityAlgorithm): FileHasher {
   return {
     algorithm,
     hashWhole({ file, size }) {
+      // What came of a file before it could not be read, or ended.
+      tree.clear();
       for (let from = 0; from < size; from += stretch) {
         const blocks = read(file, from, Math.min(stretch, size - from), from);
-        // What was pushed of a file that is shorter must not stay in the tree.
-        if (blocks === undefined) return void tree.digest(0);
+        if (blocks === undefined) return undefined;
         tree.pushBlocks(buffer, from, blocks);
       }
       return { digest: tree.digest(size), bytes: buffer.subarray(0, size) };
@@ -105,10 +106,12 @@ export function createFileHasher(algorithm: VerityAlgorithm): FileHasher {
       });
     },
     joinRanges(ranges, size) {
+      tree.clear();
       for (const range of ranges) tree.pushHashes(1, range);
       return tree.digest(size);
     },
     hashBytes(bytes) {
+      tree.clear();
       const whole = Math.floor(bytes.length / VERITY_BLOCK);
       tree.pushBlocks(bytes, 0, whole);
       if (whole * VERITY_BLOCK < bytes.length) {

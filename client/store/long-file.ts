@@ -1,10 +1,10 @@
-import { byteStringOf } from './byte-string.js';
+import type { Fd, OwnedFd } from '../../core/kernel/fd.js';
 import { statOpenEntry } from '../../core/kernel/stat.js';
+import { byteStringOf } from './byte-string.js';
 import { RANGE } from './file-hasher.js';
 import type { Job } from './file-pool.js';
-import type { Fd, OwnedFd } from '../../core/kernel/fd.js';
 import { atPath, changedError } from './path-error.js';
-import { type FileReader, type FileResult, type FileTask } from './scanned-file.js';
+import type { FileReader, FileResult, FileTask } from './scanned-file.js';
 
 /** A file of several ranges, which any thread may hash. Disposing it closes it. */
 export interface LongFile extends Disposable {
@@ -59,17 +59,18 @@ function hashRanges(
   done: (digest: Uint8Array) => void,
 ): void {
   const { size } = task;
+  const path = reader.shown + task.path;
   const hashes: Uint8Array[] = [];
   const count = Math.ceil(size / RANGE);
   let left = count;
   for (let index = 0; index < count; index += 1) {
     enqueue({
-      work: { kind: 'range', file: file.raw, size, offset: index * RANGE, target: target?.raw },
+      work: { kind: 'range', path, file: file.raw, size, offset: index * RANGE, target: target?.raw },
       done(result) {
-        if (result.kind !== 'range' || result.hashes === undefined) throw changedError(reader.shown + task.path);
+        if (result.kind !== 'range' || result.hashes === undefined) throw changedError(path);
         hashes[index] = result.hashes;
         left -= 1;
-        if (left === 0) atPath(reader.shown + task.path, () => done(reader.hasher.joinRanges(hashes, size)));
+        if (left === 0) atPath(path, () => done(reader.hasher.joinRanges(hashes, size)));
       },
     });
   }

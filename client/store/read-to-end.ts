@@ -3,12 +3,15 @@ import { O_RDONLY, openPath, read } from '../../core/kernel/file.js';
 import { isErrno } from '../../core/kernel/error.js';
 import { waitReady } from '../../core/kernel/poll.js';
 import { statFd } from '../../core/kernel/stat.js';
+import { RequestError } from '../../core/wire/errors.js';
 import { atPath, orCannotOpen } from './path-error.js';
 
 const STDIN: Fd = { raw: 0 };
 const PIECE = 1 << 20;
+/** A dump is held in memory, with the tree that becomes of it. */
+const MAX_SIZE = 2 ** 31;
 
-/** All bytes of a file, pipe or, for `-`, standard input. Throws `RequestError`. */
+/** All bytes of a file, pipe or, for `-`, standard input; at most 2 GiB. Throws `RequestError`. */
 export function readToEnd(path: string): Uint8Array {
   if (path === '-') return atPath('standard input', () => readAll(STDIN));
   using file = orCannotOpen(path, () => openPath(path, O_RDONLY));
@@ -17,7 +20,7 @@ export function readToEnd(path: string): Uint8Array {
 
 function readAll(file: Fd): Uint8Array {
   // One more than it has, so that the end is found without asking for more room.
-  let bytes = Buffer.allocUnsafeSlow(Math.max(PIECE, statFd(file).size + 1));
+  let bytes = allocate(Math.max(PIECE, statFd(file).size + 1));
   for (let size = 0; ;) {
     if (size === bytes.length) bytes = enlarge(bytes);
     const count = readWaiting(file, bytes.subarray(size));
@@ -27,9 +30,14 @@ function readAll(file: Fd): Uint8Array {
 }
 
 function enlarge(bytes: Buffer): Buffer<ArrayBuffer> {
-  const larger = Buffer.allocUnsafeSlow(bytes.length * 2);
+  const larger = allocate(bytes.length * 2);
   bytes.copy(larger);
   return larger;
+}
+
+function allocate(size: number): Buffer<ArrayBuffer> {
+  if (size <= MAX_SIZE) return Buffer.allocUnsafeSlow(size);
+  throw new RequestError('NotSupported', `the dump has more than ${MAX_SIZE} bytes`);
 }
 
 function readWaiting(file: Fd, buffer: Uint8Array): number {

@@ -22,6 +22,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { dumpLines } from '../../core/image/dump-writer.js';
 import { O_DIRECTORY, O_RDONLY, makeDirectoryAt, openEntry, openPath } from '../../core/kernel/file.js';
+import { bind } from '../../core/kernel/libc.js';
 import { RequestError } from '../../core/wire/errors.js';
 import { buildTree } from './build-tree.js';
 import { RANGE, createFileHasher } from './file-hasher.js';
@@ -33,6 +34,12 @@ const scratch = mkdtempSync(join(tmpdir(), 'cfsctl-scan-'));
 const tree = join(scratch, 'tree');
 const worker = new URL('file-worker.js', import.meta.url);
 const server = createServer();
+const setxattr = bind('setxattr', ['path', 'path', 'buffer', 'u64', 'int']);
+const removexattr = bind('removexattr', ['path', 'path']);
+
+function setXattr(file: string, key: string, value: string): void {
+  setxattr(file, key, Buffer.from(value, 'latin1'), value.length, 0);
+}
 
 before(async () => {
   mkdirSync(join(tree, 'sub'), { recursive: true });
@@ -45,8 +52,8 @@ before(async () => {
   linkSync(join(tree, 'object'), join(tree, 'a-third'));
   execFileSync('mkfifo', [join(tree, 'fifo')]);
   await new Promise<void>((resolve) => server.listen(join(tree, 'socket'), resolve));
-  execFileSync('setfattr', ['-n', 'user.key', '-v', '0xff00', join(tree, 'object')]);
-  execFileSync('setfattr', ['-n', 'user.dir', join(tree, 'sub')]);
+  setXattr(join(tree, 'object'), 'user.key', '\xff\0');
+  setXattr(join(tree, 'sub'), 'user.dir', '');
   execFileSync('find', [tree, '!', '-type', 'l', '-exec', 'chmod', 'u=rwx,g=rx,o=', '{}', '+']);
   execFileSync('find', [tree, '-exec', 'touch', '-h', '-d', '1969-12-31T23:59:58.25Z', '{}', '+']);
 });
@@ -109,10 +116,10 @@ test(
   'userXattrs leaves all out but user.*',
   { skip: uid === 0 ? false : 'trusted.* needs root; run as root by make test' },
   async () => {
-    execFileSync('setfattr', ['-n', 'trusted.key', '-v', 'x', join(tree, 'object')]);
+    setXattr(join(tree, 'object'), 'trusted.key', 'x');
     assert.match(lineOf(await dumpOf({}), '/object'), /trusted\.key=x user\.key=/);
     assert.match(lineOf(await dumpOf({ userXattrs: true }), '/object'), /- [0-9a-f]{64} user\.key=\S+$/);
-    execFileSync('setfattr', ['-x', 'trusted.key', join(tree, 'object')]);
+    removexattr(join(tree, 'object'), 'trusted.key');
   },
 );
 
@@ -139,7 +146,7 @@ test('threads: the same tree as without, for many files and for a long one', asy
     for (let f = 0; f < 60; f++) writeFileSync(join(many, `${d}/${f}`), Buffer.alloc(d * 700 + f, d));
   }
   writeFileSync(join(many, 'long'), Buffer.alloc(5 * RANGE + 12_345, 'long'));
-  execFileSync('setfattr', ['-n', 'user.long', join(many, 'long')]);
+  setXattr(join(many, 'long'), 'user.long', '');
   const dumps: string[] = [];
   for (const options of [
     {},

@@ -14,7 +14,7 @@ import {
   makeNode,
 } from '../../core/image/tree.js';
 import { readNames } from '../../core/kernel/directory.js';
-import type { OwnedFd } from '../../core/kernel/fd.js';
+import type { Fd, OwnedFd } from '../../core/kernel/fd.js';
 import { O_DIRECTORY, O_RDONLY, openEntry, readLinkBytesAt } from '../../core/kernel/file.js';
 import { type EntryStatus, identityOf, statEntry, statOpenEntry } from '../../core/kernel/stat.js';
 import { atPath, changedError } from './path-error.js';
@@ -58,11 +58,12 @@ interface Open {
  * Walks a directory depth first, names in byte order, and returns its tree. Files with bytes are given to `take`, which completes their nodes then or later.
  * Mounts below are walked into. Throws `RequestError` that names the path; `shown` is what the root is called there.
  */
-export function scanTree(root: OwnedFd, shown: string, options: ScanOptions, take: (file: ScannedFile) => void): Node {
+export function scanTree(root: Fd, shown: string, options: ScanOptions, take: (file: ScannedFile) => void): Node {
   const scan: Scan = { options, shown, xattrs: createXattrReader(options), inodes: new Map(), take };
   const stack: Open[] = [];
   try {
-    const first = openDirectory(scan, root.duplicate(), '');
+    // Not a duplicate, which would go on listing where the root was left.
+    const first = openDirectory(scan, openEntry(root, '.', O_RDONLY | O_DIRECTORY), '');
     stack.push(first);
     for (let open: Open | undefined = first; open !== undefined; open = stack.at(-1)) {
       const name = open.names[open.next++];

@@ -3,6 +3,7 @@ import type { VerityAlgorithm } from '../../core/image/digest.js';
 import { duplicateNumber } from '../../core/kernel/fd.js';
 import { type FileHasher, createFileHasher } from './file-hasher.js';
 import { type ObjectStore, objectStoreIn } from './object-store.js';
+import { atPath } from './path-error.js';
 import { type XattrOptions, createXattrReader } from './scan-xattrs.js';
 import { type FileReader, type FileResult, type FileTask, readScannedFile } from './scanned-file.js';
 
@@ -15,6 +16,8 @@ export interface FilesWork {
 /** One range of a long file. Whoever gives the work keeps the descriptors open until it is done. */
 export interface RangeWork {
   readonly kind: 'range';
+  /** What the file is called in errors (latin1). */
+  readonly path: string;
   readonly file: number;
   readonly size: number;
   readonly offset: number;
@@ -39,11 +42,12 @@ export interface Surroundings {
   readonly xattrs: XattrOptions;
 }
 
+/** Throws `RequestError` that names the path at fault. */
 export function doWork(reader: FileReader, work: Work): Done {
   if (work.kind === 'files') return { kind: 'files', results: work.tasks.map((task) => readScannedFile(reader, task)) };
-  const { file, target, size, offset } = work;
+  const { path, file, target, size, offset } = work;
   const copy = target === undefined ? undefined : reader.store?.copyTo({ raw: target });
-  return { kind: 'range', hashes: reader.hasher.hashRange({ file: { raw: file }, size }, offset, copy) };
+  return atPath(path, () => ({ kind: 'range', hashes: reader.hasher.hashRange({ file: { raw: file }, size }, offset, copy) }));
 }
 
 /** A reader of a thread's own: its own buffer, its own objects waiting for their names. */

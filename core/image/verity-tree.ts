@@ -28,6 +28,8 @@ export interface VerityTree {
   pushHashes(level: number, hashes: Uint8Array): void;
   /** Ends the file, of `size` bytes, and returns its raw digest, which stays valid until the next one. The tree is empty again. */
   digest(size: number): Uint8Array;
+  /** Forgets a file that turns out not to be wanted. */
+  clear(): void;
 }
 
 interface Level {
@@ -70,7 +72,12 @@ export function createVerityTree(algorithm: VerityAlgorithm, hashBlocks = nodeBl
     return new Uint8Array(hashSize);
   };
 
+  const clear = (): void => {
+    for (const level of levels) level.fill = level.hashes = 0;
+  };
+
   return {
+    clear,
     pushBlocks(bytes, from, count) {
       const level = levelAt(0);
       for (let done = 0; done < count;) {
@@ -92,7 +99,7 @@ export function createVerityTree(algorithm: VerityAlgorithm, hashBlocks = nodeBl
     },
     digest(size) {
       const root = closeTree();
-      for (const level of levels) level.fill = level.hashes = 0;
+      clear();
       descriptorSize.setBigUint64(8, BigInt(size), true);
       descriptor.set(root, 16);
       hashBlocks(descriptor, 0, 1, result, 0, descriptor.length);

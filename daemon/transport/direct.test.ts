@@ -24,7 +24,12 @@ const echo: CallHandler = (message, fds) => {
 };
 
 /** Closes at once: whether closing hangs is not what is tested here. */
-const callerFds: CallerFds = { closerFor: () => closeNumber, connectionCloserFor: () => closeNumber, isStuck: () => false };
+const callerFds: CallerFds = {
+  closerFor: () => closeNumber,
+  connectionCloserFor: () => closeNumber,
+  isStuck: () => false,
+  isBehind: () => false,
+};
 
 let directory: string;
 let server: DirectServer;

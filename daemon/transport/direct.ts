@@ -133,8 +133,9 @@ export function serveDirect(
       if (step.done.rest.length > 0) reader.push(step.done.rest, []);
     }
 
-    function requireClosing(): void {
+    function mayReceive(): boolean {
       if (callerFds.isStuck(payer)) throw new Error('a descriptor of this user does not close');
+      return !callerFds.isBehind(payer);
     }
 
     function receiveChunk(chunk: Buffer, fds: OwnedFd[]): void {
@@ -153,7 +154,7 @@ export function serveDirect(
 
     const stream = openStream(
       socket,
-      { onReadable: requireClosing, onData: receiveChunk, onClosed },
+      { mayReceive, onData: receiveChunk, onClosed },
       callerFds.closerFor(() => payer),
     );
     const caller: Caller = {

@@ -4,8 +4,8 @@ import { watch } from '../../core/kernel/poll.js';
 import { receive, send } from '../../core/kernel/socket.js';
 
 export interface StreamEvents {
-  /** Before anything is received; a throw closes the stream and leaves in it what the peer has sent. */
-  onReadable?(): void;
+  /** Asked before anything is received: false for not now. A throw closes the stream and leaves in it what the peer has sent. */
+  mayReceive?(): boolean;
   /** Takes ownership of the descriptors. A throw closes the stream with its message as the reason. */
   onData(chunk: Buffer, fds: OwnedFd[]): void;
   /** Once, when the stream is closed for whatever reason. */
@@ -23,6 +23,8 @@ export interface FdStream {
 
 /** Bytes read of one peer before the others get their turn: some ten calls. */
 const READ_SIZE = 8 * 1024;
+/** How long a peer waits that may not be received of now. Milliseconds. */
+const HOLD_BACK = 20;
 /** A peer that does not read may keep so many bytes waiting before it is dropped. */
 const MAX_QUEUED_BYTES = 1024 * 1024;
 
@@ -38,6 +40,18 @@ const readBuffer = Buffer.allocUnsafeSlow(READ_SIZE);
 export function openStream(socket: OwnedFd, events: StreamEvents, closer?: Closer): FdStream {
   const queue: Outgoing[] = [];
   let queuedBytes = 0;
+  let paused = false;
+  let heldBack = false;
+
+  function updateReading(): void {
+    if (socket.isOpen) watcher.wantReadable(!paused && !heldBack);
+  }
+
+  function holdBack(held: boolean): void {
+    heldBack = held;
+    updateReading();
+    if (held) setTimeout(holdBack, HOLD_BACK, false).unref();
+  }
 
   function close(reason: string): void {
     if (!socket.isOpen) return;
@@ -57,7 +71,7 @@ export function openStream(socket: OwnedFd, events: StreamEvents, closer?: Close
   }
 
   function readOnce(): void {
-    events.onReadable?.();
+    if (events.mayReceive?.() === false) return holdBack(true);
     const received = receive(socket, readBuffer, closer);
     if (!received) return;
     if (received.truncated || received.bytes === 0) {
@@ -97,7 +111,10 @@ export function openStream(socket: OwnedFd, events: StreamEvents, closer?: Close
       guarded(flush);
       if (queuedBytes > MAX_QUEUED_BYTES) close('does not read its replies');
     },
-    pauseReading: (paused) => socket.isOpen && watcher.wantReadable(!paused),
+    pauseReading(wanted) {
+      paused = wanted;
+      updateReading();
+    },
     get queuedBytes() {
       return queuedBytes;
     },

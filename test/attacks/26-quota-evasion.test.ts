@@ -266,7 +266,7 @@ function checkAtOnce(
   const fd = file.openPath(path, file.O_RDONLY);
   const connection = raw.connectAuthenticated(socket);
   const call = rawCall.encodeCall({ member: 'CheckFile', signature: 'haha{sv}', body: [0, [], []], fds: [fd] });
-  for (let i = 0; i < count; i++) connection.send(call, [fd]);
+  connection.send(Buffer.concat(Array(count).fill(call)), Array(count).fill(fd));
   let text = '';
   const codes = () => (text.match(/Mount1\.Error\.\w+/g) ?? []).map((name) => name.slice('Mount1.Error.'.length));
   while (codes().length < count) {

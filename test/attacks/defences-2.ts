@@ -158,8 +158,8 @@ export const DEFENCES_2: readonly Defence[] = [
     row: 19,
     file: '19-slow-descriptors',
     pattern: 'before it is much',
-    defence: 'whoever has too much waiting is not read any further',
-    edits: [{ source: 'daemon/transport/direct.ts', find: '{ onReadable: requireClosing, onData', replace: '{ onData' }],
+    defence: 'whoever has too much waiting to be closed is not received of',
+    edits: [{ source: 'daemon/transport/direct.ts', find: '{ mayReceive, onData', replace: '{ onData' }],
   },
   {
     row: 19,
