@@ -5,7 +5,8 @@ import { statSync, writeFileSync } from 'node:fs';
 
 import { O_DIRECTORY, O_PATH, O_RDONLY, openPath } from '../core/kernel/file.js';
 import { MNT_DETACH, moveMount, umount2 } from '../core/kernel/mount.js';
-import { ALWAYS, mountErofs, mountOverlay } from '../daemon/build-mount.js';
+import { ALWAYS, mountErofs } from '../daemon/build-mount.js';
+import { mountOverlay } from '../daemon/overlay.js';
 import { readImageHeader } from '../daemon/measure.js';
 import { serveAgent } from './agent.js';
 import { end, tie, until } from './setting.js';

@@ -220,24 +220,39 @@ test('mounts: the name of the user, and the time', async () => {
   assert.deepEqual([shown.id, shown.since], ['3', '1970-01-01T00:00:00.000Z']);
 });
 
-test('status: version, address, policy and what each feature is for', async () => {
+function statusReply(features: readonly string[]) {
   const policy = [
     ['rules', variant('u', 1)],
     ['digests', variant('u', 2)],
     ['repositories', variant('u', 3)],
     ['loaded', variant('t', 0n)],
   ];
-  const features = variant('as', ['statmount', 'something-new']);
-  fixture.service = () => ({
-    body: [
-      [
-        ['Version', variant('s', '9.9')],
-        ['Features', features],
-        ['Policy', variant('a{sv}', policy)],
-      ],
-    ],
-  });
+  const properties = [
+    ['Version', variant('s', '9.9')],
+    ['Features', variant('as', features)],
+    ['Policy', variant('a{sv}', policy)],
+  ];
+  return { body: [properties] };
+}
+
+test('status: version, address, policy, what each feature is for, and what is lacking', async () => {
+  fixture.service = () => statusReply(['statmount', 'something-new']);
   const { stdout } = await cfsctl('status');
   assert.match(stdout, /^version +9\.9\naddress +unix:path=.*\npolicy +rules 1, trusted digests 2, repositories 3\n/);
-  assert.match(stdout, /\nfeatures +statmount +mounts can .*\n +something-new\n$/);
+  assert.match(stdout, /\ntier +none: .*\nfeatures +statmount +mounts can .*\n +something-new\nlacking +erofs +EROFS images can/);
+});
+
+test('status: the tier is that of the best way to mount composefs images; older ways are not missed', async () => {
+  const tell = async (features: readonly string[]): Promise<{ tier: string; lacking: string[] }> => {
+    fixture.service = () => statusReply(features);
+    const { stdout } = await cfsctl('--json', 'status');
+    return JSON.parse(stdout) as { tier: string; lacking: string[] };
+  };
+  const newest = await tell(['erofs', 'overlay-detached-layers', 'overlay-verity']);
+  assert.match(newest.tier, /by descriptor/);
+  assert.deepEqual(newest.lacking, ['clone-detached', 'fs-verity', 'statmount', 'peer-pidfd']);
+  const older = await tell(['erofs', 'overlay-layer-paths', 'clone-detached', 'statmount']);
+  assert.match(older.tier, /by path/);
+  assert.deepEqual(older.lacking, ['overlay-detached-layers', 'overlay-verity', 'fs-verity', 'peer-pidfd']);
+  assert.match((await tell(['erofs'])).tier, /plain EROFS only/);
 });

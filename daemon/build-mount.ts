@@ -2,12 +2,11 @@
 // Everything stays detached: if the daemon dies here, the kernel cleans up.
 import type { ImageHeader } from '../core/image/superblock.js';
 import { isErrno, SyscallError } from '../core/kernel/error.js';
-import { OwnedFd, type Fd } from '../core/kernel/fd.js';
+import type { Fd, OwnedFd } from '../core/kernel/fd.js';
 import { procPath } from '../core/kernel/file.js';
 import { attachLoop } from '../core/kernel/loop.js';
 import {
   fsconfigCreate,
-  fsconfigFd,
   fsconfigFlag,
   fsconfigString,
   fsmount,
@@ -21,12 +20,13 @@ import {
   openTreeClone,
 } from '../core/kernel/mount.js';
 import { RequestError } from '../core/wire/errors.js';
+import { mountOverlay } from './overlay.js';
 
 /** Set on every mount the daemon makes, the temporary ones too: an image must never open a device with the host's meaning. */
 export const ALWAYS = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV;
 
 /** On a layer below an overlay: set-uid files count by the flags of the overlay alone. */
-const LAYER = ALWAYS | MOUNT_ATTR_NOSUID;
+export const LAYER = ALWAYS | MOUNT_ATTR_NOSUID;
 
 export interface Restrictions {
   readonly nosuid: boolean;
@@ -57,26 +57,6 @@ export function mountErofs(image: Fd, header: Pick<ImageHeader, 'type' | 'hasAcl
   }
 }
 
-export interface Layers {
-  readonly erofs: Fd;
-  readonly objects: readonly Fd[];
-  readonly name: string;
-  /** Every object must have the fs-verity digest that the image says. */
-  readonly requireVerity: boolean;
-}
-
-export function mountOverlay({ erofs, objects, name, requireVerity }: Layers, attributes: number): OwnedFd {
-  using context = fsopen('overlay');
-  fsconfigString(context, 'source', `composefs:${name}`);
-  fsconfigString(context, 'metacopy', 'on');
-  fsconfigString(context, 'redirect_dir', 'on');
-  if (requireVerity) fsconfigString(context, 'verity', 'require');
-  fsconfigFd(context, 'lowerdir+', erofs);
-  for (const store of objects) fsconfigFd(context, 'datadir+', store);
-  fsconfigCreate(context);
-  return fsmount(context, attributes);
-}
-
 /** Makes the mount show the image's ids as ids of the user namespace. */
 export function idmap(mount: Fd, userns: Fd): void {
   try {
@@ -94,7 +74,7 @@ export interface MountPlan extends Restrictions {
   readonly image: Fd;
   readonly header: ImageHeader;
   readonly userns: Fd;
-  readonly objects: readonly Fd[];
+  readonly objects: readonly OwnedFd[];
   readonly name: string;
   readonly requireVerity: boolean;
   /** A detached mount of the same image that may be cloned instead of made again. */
@@ -134,7 +114,7 @@ export function buildMount(plan: MountPlan): BuiltMount {
 }
 
 /** The image itself, idmapped: made anew, or cloned from one that was kept. */
-function mountLayer({ image, header, userns, kept }: MountPlan, attributes: number): OwnedFd {
+export function mountLayer({ image, header, userns, kept }: MountPlan, attributes: number): OwnedFd {
   const mount = kept ? openTreeClone(kept) : mountErofs(image, header, attributes);
   try {
     idmap(mount, userns);
@@ -145,7 +125,7 @@ function mountLayer({ image, header, userns, kept }: MountPlan, attributes: numb
   }
 }
 
-function asRefusal(error: unknown): unknown {
+export function asRefusal(error: unknown): unknown {
   if (!(error instanceof SyscallError)) return error;
   if (isErrno(error, 'ENODEV')) {
     return new RequestError('NotSupported', 'this kernel lacks EROFS or overlayfs', {

@@ -28,7 +28,7 @@ test('without flags and file, the documented defaults hold', () => {
     bus: 'system',
     repositories: [],
     stateDirectory: '/var/lib/cfsmountd',
-    idleExit: 0,
+    idleExit: undefined,
   });
 });
 

@@ -16,8 +16,8 @@ export interface Config {
   readonly bus: string;
   readonly repositories: readonly string[];
   readonly stateDirectory: string;
-  /** Seconds without a mount or a client until the daemon ends; 0: never. */
-  readonly idleExit: number;
+  /** Seconds without a mount or a client until the daemon ends; 0: never; undefined: as is fit for how it was started. */
+  readonly idleExit: number | undefined;
 }
 
 /** What is wrong with the configuration, for the administrator. */
@@ -32,7 +32,7 @@ const DEFAULTS: Config = {
   bus: 'system',
   repositories: [],
   stateDirectory: '/var/lib/cfsmountd',
-  idleExit: 0,
+  idleExit: undefined,
 };
 
 const path = z.string().regex(/^\/[^\0]*$/, 'must be an absolute path');
@@ -118,7 +118,11 @@ export function createProgram(): Command {
     .option('--bus <bus>', 'system, none, or an address unix:path=… (default: system, if there is one)', busAddress)
     .option('--repo <dir>', 'further image repository, repeatable; its objects need fs-verity', collect)
     .option('--state-dir <dir>', `private copies of images (default: ${DEFAULTS.stateDirectory})`, absolute)
-    .option('--idle-exit <seconds>', 'end after so long without a client or a live mount; 0: never (default: 0)', seconds)
+    .option(
+      '--idle-exit <seconds>',
+      'end after so long without a client or a live mount; 0: never (default: 300 if a call started it, else 0)',
+      seconds,
+    )
     .allowExcessArguments(false);
 }
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 
 import { digestHex, digestAlgorithm, parseVerityDigest, type VerityDigest } from '../core/image/digest.js';
 import { isErrno } from '../core/kernel/error.js';
-import type { Fd, OwnedFd } from '../core/kernel/fd.js';
+import type { OwnedFd } from '../core/kernel/fd.js';
 import { linkUnnamed, O_DIRECTORY, O_RDONLY, openBeneath, openPath, openUnnamed, unlinkAt } from '../core/kernel/file.js';
 import { statFd } from '../core/kernel/stat.js';
 import { RequestError } from '../core/wire/errors.js';
@@ -15,7 +15,7 @@ const MAX_BYTES_PER_USER = 2 * 2 ** 30;
 
 export interface Copies {
   /** Where they are. */
-  readonly directory: Fd;
+  readonly directory: OwnedFd;
   /** The copy with this digest, open for reading, for a user who has shown these bytes before: a digest alone gives nobody a file's content. */
   find(digest: VerityDigest, payer: number): OwnedFd | undefined;
   /** An empty unnamed file for a copy of `size` bytes; it vanishes when closed, unless kept. `done` gives its room back. */

@@ -3,17 +3,26 @@ import type { Copies } from './copies.js';
 import { SyscallError } from '../core/kernel/error.js';
 import type { OwnedFd } from '../core/kernel/fd.js';
 import { writeAllAt } from '../core/kernel/file.js';
-import { fsconfigString, fsopen, openTreeClone } from '../core/kernel/mount.js';
+import { openTreeClone } from '../core/kernel/mount.js';
 import { listmount, statmount } from '../core/kernel/mount-info.js';
 import { peerPidfd, socketPair } from '../core/kernel/socket.js';
 import { measureVerity } from '../core/kernel/verity.js';
-import { ALWAYS, mountErofs, mountOverlay } from './build-mount.js';
+import { ALWAYS, mountErofs } from './build-mount.js';
+import { joinByPath } from './join-layers.js';
+import { mountOverlay, PATH_WAYS, type PathWay } from './overlay.js';
+import type { WorkerPool } from './worker/pool.js';
 
 export const FEATURES = [
   /** EROFS images can be mounted at all. */
   'erofs',
-  /** overlayfs takes detached layers by descriptor (Linux 6.15): composefs images can be mounted. */
+  /** overlayfs takes detached layers by descriptor (Linux 6.15). This or one of the next three is needed for composefs images. */
   'overlay-detached-layers',
+  /** overlayfs takes attached layers by path, one by one (Linux 6.7). */
+  'overlay-layer-paths',
+  /** overlayfs takes attached layers by a list of paths, of which some hold data only (Linux 6.5). */
+  'overlay-layer-list',
+  /** overlayfs takes attached layers by a list of paths, all alike. */
+  'overlay-plain-list',
   /** A kept superblock can be cloned while detached (Linux 6.15). */
   'clone-detached',
   /** overlayfs checks objects against the image (Linux 6.6). */
@@ -26,6 +35,18 @@ export const FEATURES = [
   'peer-pidfd',
 ] as const;
 export type Feature = (typeof FEATURES)[number];
+
+const FEATURE_OF_WAY: Readonly<Record<PathWay, Feature>> = {
+  paths: 'overlay-layer-paths',
+  list: 'overlay-layer-list',
+  'plain-list': 'overlay-plain-list',
+};
+
+/** The best way to give overlayfs its layers; undefined if it takes none. */
+export function layerWay(features: ReadonlySet<Feature>): 'descriptors' | PathWay | undefined {
+  if (features.has('overlay-detached-layers')) return 'descriptors';
+  return PATH_WAYS.find((way) => features.has(FEATURE_OF_WAY[way]));
+}
 
 /** The smallest EROFS image: a superblock, and a root directory that holds `.` and `..`. */
 export function smallestImage(): Buffer {
@@ -49,9 +70,9 @@ export function smallestImage(): Buffer {
   return image;
 }
 
-function works(attempt: () => void): boolean {
+async function works(attempt: () => unknown): Promise<boolean> {
   try {
-    attempt();
+    await attempt();
     return true;
   } catch (error) {
     if (error instanceof SyscallError) return false;
@@ -60,27 +81,39 @@ function works(attempt: () => void): boolean {
 }
 
 /** Tries everything once, on an image and a directory of the daemon's own. */
-export function probeFeatures(copies: Copies): Set<Feature> {
+export async function probeFeatures(copies: Copies, workers: WorkerPool): Promise<Set<Feature>> {
   const features = new Set<Feature>();
-  const probe = (feature: Feature, attempt: () => void): void => void (works(attempt) && features.add(feature));
+  const probe = async (feature: Feature, attempt: () => unknown): Promise<void> => {
+    if (await works(attempt)) features.add(feature);
+  };
   const { file, done } = copies.create(4096, 0);
   using image = file;
   done();
   writeAllAt(image, smallestImage(), 0);
-  let erofs: OwnedFd | undefined;
-  probe('erofs', () => (erofs = mountErofs(image, { type: 'erofs', hasAcl: true }, ALWAYS)));
-  using held = erofs;
-  if (held) {
-    const layers = { erofs: held, objects: [copies.directory], name: 'probe', requireVerity: false };
-    probe('overlay-detached-layers', () => mountOverlay(layers, ALWAYS).close());
-    probe('clone-detached', () => openTreeClone(held).close());
+  const mountImage = (): OwnedFd => mountErofs(image, { type: 'erofs', hasAcl: true }, ALWAYS);
+
+  async function joinWithCopies(way: 'descriptors' | PathWay, requireVerity: boolean): Promise<void> {
+    const layers = { objects: [copies.directory], name: 'probe', requireVerity };
+    if (way !== 'descriptors') return (await joinByPath(workers, way, { ...layers, erofs: mountImage() }, ALWAYS, 0)).close();
+    using erofs = mountImage();
+    mountOverlay({ ...layers, erofs }, ALWAYS).close();
   }
-  probe('overlay-verity', () => {
-    using context = fsopen('overlay');
-    fsconfigString(context, 'verity', 'require');
-  });
+
+  await probe('erofs', () => mountImage().close());
+  if (features.has('erofs')) {
+    await probe('overlay-detached-layers', () => joinWithCopies('descriptors', false));
+    for (const way of PATH_WAYS) {
+      if (!layerWay(features)) await probe(FEATURE_OF_WAY[way], () => joinWithCopies(way, false));
+    }
+    const way = layerWay(features);
+    if (way) await probe('overlay-verity', () => joinWithCopies(way, true));
+    await probe('clone-detached', () => {
+      using erofs = mountImage();
+      openTreeClone(erofs).close();
+    });
+  }
   if (measureVerity(image).state !== 'unsupported') features.add('fs-verity');
-  probe('statmount', () => void statmount(listmount()[0]!));
+  await probe('statmount', () => statmount(listmount()[0]!));
   const [left, right] = socketPair();
   using _left = left;
   using _right = right;

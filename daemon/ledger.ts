@@ -12,6 +12,8 @@ const TABLE = 'mounts-table';
 export interface Ledger {
   readonly inotify: OwnedFd;
   readonly table: MountTable;
+  /** Kept when the service ends by itself, not only when it is restarted (FileDescriptorStorePreserve=, systemd 254, which also says FDSTORE). */
+  readonly outlivesExit: boolean;
   close(): void;
 }
 
@@ -22,6 +24,7 @@ function ledgerOf(inotify: OwnedFd, file: OwnedFd): Ledger {
   return {
     inotify,
     table,
+    outlivesExit: Number(process.env['FDSTORE'] ?? 0) >= 2,
     close() {
       file.close();
       inotify.close();

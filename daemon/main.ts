@@ -9,6 +9,8 @@ import { openLog, type Log } from './log.js';
 import { start, type Running } from './start.js';
 
 const USAGE = 2;
+/** Seconds, where a call starts the service again. */
+const IDLE_EXIT = 300;
 
 function fail(message: string, status: number): never {
   writeSync(2, `cfsmountd: ${message}\n`);
@@ -55,7 +57,7 @@ async function run(config: Config, log: Log): Promise<void> {
   process.on('SIGHUP', () => (running ? running.reload() : (reloadAsked = true)));
   running = await start(config, dirname(realpathSync(process.argv[1]!)), log);
   if (reloadAsked) running.reload();
-  exitWhenIdle(running, config.idleExit, end);
+  exitWhenIdle(running, config.idleExit ?? (running.isActivated ? IDLE_EXIT : 0), end);
 }
 
 function main(): void {

@@ -27,7 +27,9 @@ import { startWorkers, type Discard } from './worker/pool.js';
 
 export interface Running {
   reload(): void;
-  /** True when nobody uses the service: no client, no live mount, nothing lately. */
+  /** True if a call started it, and would again. */
+  readonly isActivated: boolean;
+  /** True when nobody uses the service: no client, nothing lately, and no live mount that would not be known afterwards. */
   isIdle(forMs: number): boolean;
   stop(): Promise<void>;
 }
@@ -94,7 +96,7 @@ export async function start(config: Config, programDirectory: string, log: Log):
   const accounts = openAccounts(ledger, (event, mount) => {
     log.debug({ mount: mount.id.toString(), uid: mount.uid, digest: mount.digest }, event);
   });
-  const features = probeFeatures(copies);
+  const features = await probeFeatures(copies, workers);
   const service: Service = {
     log,
     features,
@@ -134,6 +136,7 @@ export async function start(config: Config, programDirectory: string, log: Log):
   );
 
   return {
+    isActivated: sockets.length > 0 || process.env['DBUS_STARTER_ADDRESS'] !== undefined,
     reload() {
       notify(`RELOADING=1\nMONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`);
       try {
@@ -147,7 +150,8 @@ export async function start(config: Config, programDirectory: string, log: Log):
     isIdle(forMs) {
       const limit = Date.now() - forMs;
       const quiet = servers.every((server) => server.lastActivity() < limit);
-      return quiet && accounts.count() === 0 && servers.every((server) => !('count' in server) || server.count() === 0);
+      const mayForget = accounts.count() === 0 || ledger.outlivesExit;
+      return quiet && mayForget && servers.every((server) => !('count' in server) || server.count() === 0);
     },
     async stop() {
       stopping = true;

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { purposeOf } from '../features.js';
+import { lackingOf, purposeOf, tierOf } from '../features.js';
 import type { ServiceStatus } from '../mount-client.js';
 import { formatFields, formatIsoTime, formatJson, formatTime, print } from '../output.js';
 import { connectFor, wantsJson } from './globals.js';
@@ -20,17 +20,31 @@ export function addStatusCommand(program: Command): void {
       const { address } = client;
       if (!wantsJson(command)) return print(formatStatus(status, address));
       const policy = { ...status.policy, loaded: formatIsoTime(status.policy.loaded) };
-      print(formatJson({ version: status.version, address, features: status.features, policy }));
+      print(
+        formatJson({
+          version: status.version,
+          address,
+          tier: tierOf(status.features),
+          features: status.features,
+          lacking: lackingOf(status.features),
+          policy,
+        }),
+      );
     });
 }
 
 export function formatStatus({ version, features, policy }: ServiceStatus, address: string): string {
-  const width = Math.max(0, ...features.map((feature) => feature.length));
+  const lacking = lackingOf(features);
+  const width = Math.max(0, ...[...features, ...lacking].map((feature) => feature.length));
+  const explain = (names: readonly string[]): string[] =>
+    names.map((name) => `${name.padEnd(width)}  ${purposeOf(name)}`.trimEnd());
   return formatFields([
     ['version', version],
     ['address', address],
     ['policy', `rules ${policy.rules}, trusted digests ${policy.digests}, repositories ${policy.repositories}`],
     ['loaded', formatTime(policy.loaded)],
-    ['features', features.map((feature) => `${feature.padEnd(width)}  ${purposeOf(feature)}`.trimEnd())],
+    ['tier', tierOf(features)],
+    ['features', explain(features)],
+    ...(lacking.length > 0 ? [['lacking', explain(lacking)] as const] : []),
   ]);
 }

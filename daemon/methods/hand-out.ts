@@ -4,6 +4,8 @@ import { RequestError } from '../../core/wire/errors.js';
 import type { ImageOptions } from '../../core/wire/requests.js';
 import { encodeMountResult } from '../../core/wire/results.js';
 import { buildMount, mountForKeeping, type BuiltMount, type MountPlan } from '../build-mount.js';
+import { layerWay } from '../features.js';
+import { buildByPath } from '../join-layers.js';
 import type { LiveMount } from '../live-mount.js';
 import { requireAllowed, type Service } from '../service.js';
 import type { Caller, Reply } from '../transport/peer.js';
@@ -39,20 +41,28 @@ function keptErofs(service: Service, { digest, file, header }: OpenedImage) {
   return service.kept.get(key);
 }
 
-function requireFeatures(service: Service, { header }: OpenedImage): void {
-  const needed = header.type === 'composefs' ? (['erofs', 'overlay-detached-layers'] as const) : (['erofs'] as const);
-  const missing = needed.filter((feature) => !service.features.has(feature));
-  if (missing.length > 0) {
-    throw new RequestError('NotSupported', `this kernel cannot mount ${header.type} images: it lacks ${missing.join(', ')}`, {
-      hint: 'cfsctl status shows what it can do',
-    });
-  }
+function notSupported(what: string): RequestError {
+  return new RequestError('NotSupported', `this kernel ${what}`, { hint: 'cfsctl status shows what it can do' });
+}
+
+function requireFeatures({ features }: Service, { header }: OpenedImage, { requireVerity }: Stores): void {
+  if (!features.has('erofs')) throw notSupported('cannot mount EROFS images');
+  if (header.type === 'erofs') return;
+  if (!layerWay(features)) throw notSupported('cannot mount composefs images');
+  if (requireVerity && !features.has('overlay-verity')) throw notSupported('cannot check the objects of composefs images');
+}
+
+/** Where the kernel takes detached layers no thread is needed. */
+async function build({ features, workers }: Service, plan: MountPlan, payer: number): Promise<BuiltMount> {
+  const way = layerWay(features);
+  if (plan.header.type === 'erofs' || way === undefined || way === 'descriptors') return buildMount(plan);
+  return buildByPath(workers, way, plan, payer);
 }
 
 /** Builds, locks and counts the mount; the reply owns the descriptor. */
 export async function handOut(service: Service, task: HandOut): Promise<HandedOut> {
   const { image, facts, stores, userns, options, caller } = task;
-  requireFeatures(service, image);
+  requireFeatures(service, image, stores);
   const { mountsPerUser } = service.current().policy.limits;
   const judged = { digest: image.digest, contents: facts };
   const { rule, nosuid, noexec } = requireAllowed(service, judged, caller);
@@ -69,7 +79,7 @@ export async function handOut(service: Service, task: HandOut): Promise<HandedOu
     nosuid: nosuid || options.nosuid,
     noexec: noexec || options.noexec,
   };
-  const built = buildMount(plan);
+  const built = await build(service, plan, userns.payer);
   const mount = countOrClose(built);
   const locked = await service.parking.lock(built, userns.fd, userns.payer);
   try {

@@ -2,6 +2,7 @@
 // Those of a job stay open until the worker has answered, however late that is; those in its order's list it closes itself, at last.
 
 import type { TreeFacts } from '../../core/image/facts.js';
+import type { PathWay } from '../overlay.js';
 
 /** Digest of a file's bytes, and a private copy of them if `copy` is there. Lengths in bytes. */
 export interface HashJob {
@@ -58,12 +59,24 @@ export interface LockJob {
   readonly name: string;
 }
 
+/** Joins detached layers to an overlay where the kernel takes only attached ones; see mountOverlayOfPaths. */
+export interface JoinJob {
+  readonly kind: 'join';
+  readonly way: PathWay;
+  readonly erofs: number;
+  readonly objects: readonly number[];
+  readonly name: string;
+  readonly requireVerity: boolean;
+  /** MOUNT_ATTR_* */
+  readonly attributes: number;
+}
+
 /** Nothing but the closing of what goes with it: a caller's descriptor may take its time, or never close at all. */
 export interface CloseJob {
   readonly kind: 'close';
 }
 
-export type Job = HashJob | InspectJob | FactsJob | ObjectsJob | NewStageJob | HoldJob | LockJob | CloseJob;
+export type Job = HashJob | InspectJob | FactsJob | ObjectsJob | NewStageJob | HoldJob | JoinJob | LockJob | CloseJob;
 
 /** What is sent to a thread: a job and the numbers it closes after it, or that it shall end. */
 export type Order = { readonly job: Job; readonly close: readonly number[] } | 'end';
@@ -103,6 +116,8 @@ export interface Results {
   /** Numbers of the namespace descriptor and of an O_PATH descriptor of its mount point: given to the daemon. */
   readonly 'new-stage': { readonly namespace: number; readonly directory: number };
   readonly hold: { readonly namespace: number; readonly directory: number };
+  /** Number of the detached overlay: given to the daemon. */
+  readonly join: { readonly mount: number };
   /** Number of the locked, detached mount: given to the daemon. */
   readonly lock: { readonly mount: number };
   readonly close: Record<string, never>;
@@ -113,6 +128,8 @@ export interface JobFailure {
   readonly message: string;
   readonly syscall?: string;
   readonly errno?: number;
+  /** What the kernel said in the log of an fs context. */
+  readonly log?: readonly string[];
 }
 
 export type Answer =

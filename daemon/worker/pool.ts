@@ -78,6 +78,7 @@ const CLASS: Readonly<Record<Job['kind'], JobClass>> = {
   close: 'close',
   'new-stage': 'stage',
   hold: 'stage',
+  join: 'stage',
   lock: 'stage',
 };
 
@@ -101,7 +102,8 @@ function drop(task: Task, error: Error): void {
 }
 
 function asError(failure: JobFailure): Error {
-  if (failure.syscall !== undefined && failure.errno !== undefined) return new SyscallError(failure.syscall, failure.errno);
+  if (failure.syscall !== undefined && failure.errno !== undefined)
+    return new SyscallError(failure.syscall, failure.errno, failure.log);
   return new Error(failure.message);
 }
 

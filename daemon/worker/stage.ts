@@ -39,7 +39,8 @@ const HARMLESS = MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC;
 let proc: OwnedFd;
 let base: OwnedFd;
 
-function mountTmpfs(): OwnedFd {
+/** A detached, empty tmpfs that only root can write. */
+export function mountTmpfs(): OwnedFd {
   using context = fsopen('tmpfs');
   // Unless told, tmpfs lets everybody write: the owner of a parked namespace would keep files in it, outside all limits.
   fsconfigString(context, 'mode', '0755');

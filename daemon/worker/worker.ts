@@ -8,7 +8,8 @@ import { type Fd, OwnedFd } from '../../core/kernel/fd.js';
 import { fileSystemMagic } from '../../core/kernel/stat.js';
 import { measureVerity } from '../../core/kernel/verity.js';
 import { copyAndHash } from './copy.js';
-import type { Answer, HashJob, InspectJob, Job, JobFailure, LockJob, Order, Results } from './jobs.js';
+import type { Answer, HashJob, InspectJob, Job, JobFailure, JoinJob, LockJob, Order, Results } from './jobs.js';
+import { joinLayers } from './join.js';
 import { findFacts, findObjects } from './judge.js';
 import {
   abandonStage,
@@ -28,7 +29,8 @@ const port = parentPort!;
 const borrow = (raw: number): Fd => ({ raw });
 
 function describeFailure(error: unknown): JobFailure {
-  if (error instanceof SyscallError) return { message: error.message, syscall: error.syscall, errno: error.errno };
+  if (error instanceof SyscallError)
+    return { message: error.message, syscall: error.syscall, errno: error.errno, log: error.log };
   return { message: error instanceof Error ? (error.stack ?? error.message) : String(error) };
 }
 
@@ -54,6 +56,11 @@ function inspect(job: InspectJob): Outcome {
 
 function give({ namespace, directory }: HeldNamespace): Outcome {
   return { ok: { namespace: namespace.release(), directory: directory.release() } };
+}
+
+function join({ way, attributes, name, requireVerity, ...job }: JoinJob): Outcome {
+  const layers = { name, requireVerity, erofs: borrow(job.erofs), objects: job.objects.map(borrow) };
+  return { ok: { mount: joinLayers(way, layers, attributes).release() } };
 }
 
 function lock(job: LockJob): Outcome {
@@ -95,6 +102,8 @@ function perform(job: Job): Outcome {
       return give(newStage());
     case 'hold':
       return give(holdParked(job.pid));
+    case 'join':
+      return join(job);
     case 'lock':
       return lock(job);
     case 'close':

@@ -78,9 +78,9 @@ export const DEFENCES_1: readonly Defence[] = [
     defence: 'a mount has its flags before it is staged',
     edits: [
       {
-        source: 'daemon/build-mount.ts',
-        find: 'return fsmount(context, attributes);\n}\n\n/** Makes',
-        replace: 'return fsmount(context, MOUNT_ATTR_RDONLY);\n}\n\n/** Makes',
+        source: 'daemon/overlay.ts',
+        find: 'return fsmount(context, attributes);',
+        replace: 'return fsmount(context, 1 /* MOUNT_ATTR_RDONLY */);',
       },
     ],
   },
@@ -330,7 +330,7 @@ export const DEFENCES_1: readonly Defence[] = [
     defence: 'no program can name an upper directory',
     edits: [
       {
-        source: 'daemon/build-mount.ts',
+        source: 'daemon/overlay.ts',
         find: "fsconfigString(context, 'metacopy', 'on');",
         replace: "fsconfigString(context, 'metacopy', 'on');\n  if (name === '') fsconfigString(context, 'upperdir', name);",
       },

@@ -156,8 +156,9 @@ export const DEFENCES_3: readonly Defence[] = [
     pattern: 'nothing but data',
     defence: "the service's overlay does not obey user.*",
     edits: [
+      { source: 'daemon/overlay.ts', find: 'fsconfigFd, fsconfigString', replace: 'fsconfigFd, fsconfigFlag, fsconfigString' },
       {
-        source: 'daemon/build-mount.ts',
+        source: 'daemon/overlay.ts',
         find: "  fsconfigString(context, 'metacopy', 'on');\n  fsconfigString(context, 'redirect_dir', 'on');\n",
         replace: "  fsconfigFlag(context, 'userxattr');\n",
       },

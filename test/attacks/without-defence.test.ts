@@ -27,7 +27,7 @@ const failedTests = ({ output }: TestRun): string[] =>
 
 async function requireFailure(defence: Defence, directory: string): Promise<void> {
   await buildMutant(directory, defence.edits);
-  const result = await runTestsAgainst(directory, defence.file, defence.pattern);
+  const result = await runTestsAgainst(directory, [`attacks/${defence.file}`], defence.pattern);
   assert.doesNotMatch(result.output, /^# tests 0$/m, `no test of ${defence.file} is called ${defence.pattern}`);
   assert.ok(failedTests(result).length > 0, `the test passes without the defence:\n${result.output}`);
   for (const reason of WRONG_REASONS) {
@@ -46,7 +46,7 @@ describe('without its defence, an attack succeeds', { concurrency: 2 }, () => {
 test('a daemon built the same way with nothing taken out passes', async () => {
   const directory = join(scratch.path, 'whole');
   await buildMutant(directory, []);
-  const result = await runTestsAgainst(directory, '15-digest-not-checked');
+  const result = await runTestsAgainst(directory, ['attacks/15-digest-not-checked']);
   assert.equal(result.status, 0, result.output);
 });
 

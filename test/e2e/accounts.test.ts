@@ -51,10 +51,19 @@ function writePolicy(limit: number): void {
 const address = (): string => `unix:path=${join(directory, 'socket')}`;
 
 /** Starts the service with what the manager keeps for it, or with some of that. */
-async function start(names: readonly string[] = [...manager.store.keys()]): Promise<Background> {
+async function start(
+  names: readonly string[] = [...manager.store.keys()],
+  flags: readonly string[] = [],
+  more = {},
+): Promise<Background> {
   const places = ['--policy-dir', join(directory, 'policy.d'), '--state-dir', join(directory, 'state')];
-  const command = [join(DIST, 'cfsmountd'), ...places, '--socket', join(directory, 'socket'), '--bus', 'none'];
-  const env = { NOTIFY_SOCKET: join(directory, 'notify'), LISTEN_FDS: String(names.length), LISTEN_FDNAMES: names.join(':') };
+  const command = [join(DIST, 'cfsmountd'), ...places, '--socket', join(directory, 'socket'), '--bus', 'none', ...flags];
+  const env = {
+    ...more,
+    NOTIFY_SOCKET: join(directory, 'notify'),
+    LISTEN_FDS: String(names.length),
+    LISTEN_FDNAMES: names.join(':'),
+  };
   // LISTEN_PID is the number of the very process: only the process that becomes the daemon knows it.
   const withPid = ['sh', '-c', 'LISTEN_PID=$$ exec "$@"', 'sh', ...command];
   daemon = startInBackground(
@@ -133,6 +142,21 @@ test('a mount that dies while there is no service is not counted afterwards', as
   await start();
   await eventually('one is left', () => listed().length === 1);
   assert.equal(listed()[0]!.id, 2n);
+});
+
+test('it ends for being idle while mounts live only where the manager keeps their accounts over a stop', async () => {
+  const idle = ['--idle-exit', '1'];
+  const first = await start([], idle, { FDSTORE: '2' });
+  await mountAs('a');
+  const before = listed();
+  await first.says('"reason":"idle"');
+  assert.equal(await first.ended(), 0);
+  const second = await start(undefined, idle);
+  assert.deepEqual(listed(), before);
+  await sleep(3_000);
+  assert.ok(!second.stderr().includes('"reason":"idle"'), 'nobody would know the mount afterwards');
+  await actor.do(closeStored, 'a');
+  await second.says('"reason":"idle"');
 });
 
 /** Mounts and lets go, three at a time, until the service is gone; how many mounts it has then, and what it was told. */

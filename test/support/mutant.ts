@@ -102,12 +102,12 @@ export interface TestRun {
   readonly output: string;
 }
 
-/** Runs tests against the programs in a directory. */
-export async function runTestsAgainst(directory: string, file: string, pattern?: string): Promise<TestRun> {
+/** Runs tests against the programs in a directory; `files` are relative to test/, without their ending. */
+export async function runTestsAgainst(directory: string, files: readonly string[], pattern?: string): Promise<TestRun> {
   const { NODE_TEST_CONTEXT: _ours, ...env } = process.env; // with it, a test run inside a test runs nothing
   const only = pattern === undefined ? [] : [`--test-name-pattern=${pattern}`];
-  const path = join(ROOT, 'build/test/attacks', `${file}.test.js`);
-  const child = spawn(process.execPath, ['--test', '--test-reporter=tap', ...only, path], {
+  const paths = files.map((file) => join(ROOT, 'build/test', `${file}.test.js`));
+  const child = spawn(process.execPath, ['--test', '--test-concurrency=1', '--test-reporter=tap', ...only, ...paths], {
     env: { ...env, CFSMOUNTD_DIST: directory },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
