@@ -4,7 +4,8 @@ import { DIGEST_SIZE, type VerityAlgorithm } from './digest.js';
 export const VERITY_BLOCK = 4096;
 const LOG_BLOCK = 12;
 
-const ALGORITHM_ID: Readonly<Record<VerityAlgorithm, number>> = { sha256: 1, sha512: 2 }; // linux/fsverity.h FS_VERITY_HASH_ALG_*
+/** linux/fsverity.h FS_VERITY_HASH_ALG_* */
+export const ALGORITHM_ID: Readonly<Record<VerityAlgorithm, number>> = { sha256: 1, sha512: 2 };
 
 /** Hashes `count` blocks of 4096 bytes (or `length`) that follow each other from `from`; the hashes follow each other in `out` from `at`. */
 export type HashBlocks = (bytes: Uint8Array, from: number, count: number, out: Uint8Array, at: number, length?: number) => void;
