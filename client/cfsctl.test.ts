@@ -15,6 +15,7 @@ import { buildProgram } from './program.js';
 
 const GOLDEN = fileURLToPath(new URL('../../client/help.golden.txt', import.meta.url));
 const digest = parseVerityDigest(`sha256:${'ab'.repeat(32)}`);
+const UNSIGNED = { 'signed-by': [] as string[], 'signature-problem': '' };
 const fixture = startFixture();
 const { cfsctl } = fixture;
 
@@ -147,7 +148,16 @@ test('check: exit 0 when allowed, 1 when denied, the report on stdout in both', 
 });
 
 test('check prints what is in the image, and which objects are missing, if the service says', async () => {
-  const facts = { entries: 12, devices: 1, setuid: 2, setgid: 3, fcaps: 4, 'largest-uid': 5000, 'largest-gid': 6000 };
+  const facts = {
+    entries: 12,
+    devices: 1,
+    setuid: 2,
+    setgid: 3,
+    fcaps: 4,
+    'largest-uid': 5000,
+    'largest-gid': 6000,
+    ...UNSIGNED,
+  };
   const empty: string[] = [];
   const report = {
     verdict: 'allow' as const,
@@ -176,6 +186,19 @@ test('check prints what is in the image, and which objects are missing, if the s
   assert.match((await cfsctl('check', 'base')).stdout, /objects +7\n/);
   fixture.service = serve({ type: 'erofs', canonical: false, objects: 0 });
   assert.match((await cfsctl('check', 'base')).stdout, /largest gid +6000\n$/);
+});
+
+test('check prints who signed the image, and why a signature counts for nothing', async () => {
+  fixture.service = () => ({
+    body: [
+      encodeCheckReport({
+        ...{ verdict: 'allow', rule: 'r', because: 'b', hint: '', digest, nosuid: false, noexec: false, considered: [] },
+        ...{ entries: 1, devices: 0, setuid: 0, setgid: 0, fcaps: 0, 'largest-uid': 0, 'largest-gid': 0, canonical: true },
+        ...{ type: 'erofs', objects: 0, 'signed-by': ['aa', 'bb'], 'signature-problem': 'why not' },
+      }),
+    ],
+  });
+  assert.match((await cfsctl('check', 'base')).stdout, /type +erofs\nsigned by +aa\n +bb\nsignature +why not\n/);
 });
 
 test('check of a path passes descriptors open for reading, not O_PATH', async () => {

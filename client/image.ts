@@ -1,8 +1,9 @@
 // What IMAGE on the command line means.
-import { statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
+import { MAX_SIGNATURE_BYTES } from '../core/image/verity-signature.js';
 import { isErrno, SyscallError } from '../core/kernel/error.js';
 import type { OwnedFd } from '../core/kernel/fd.js';
-import { O_DIRECTORY, O_RDONLY, openBeneath, openPath } from '../core/kernel/file.js';
+import { O_DIRECTORY, O_RDONLY, openBeneath, openPath, readAt } from '../core/kernel/file.js';
 import { openTreeClone } from '../core/kernel/mount.js';
 import { RequestError } from '../core/wire/errors.js';
 
@@ -16,13 +17,31 @@ export function openImageFile(path: string): OwnedFd {
   return openRegularFile(path, NAME_HINT);
 }
 
-/** Opens an image for reading; the hint is for when there is none. Throws `RequestError` BadRequest. */
-export function openRegularFile(path: string, missingHint: string | undefined): OwnedFd {
-  return orExplain(`the image ${path}`, missingHint, () => {
+/** Opens a file for reading; the hint is for when there is none. Throws `RequestError` BadRequest. */
+export function openRegularFile(path: string, missingHint: string | undefined, what = 'image'): OwnedFd {
+  return orExplain(`the ${what} ${path}`, missingHint, () => {
     // To open a FIFO could block, and to open a device could do something.
-    if (!statSync(path).isFile()) throw new RequestError('BadRequest', `the image ${path} is not a regular file`);
+    if (!statSync(path).isFile()) throw new RequestError('BadRequest', `the ${what} ${path} is not a regular file`);
     return openPath(path, O_RDONLY);
   });
+}
+
+/** A signature as the service takes it: of the file that is named, or else what lies beside an image given by path. Throws `RequestError` BadRequest. */
+export function readSignatureOf(image: string, { byPath, signature }: { byPath: boolean; signature?: string | undefined }) {
+  if (signature !== undefined) return readSignature(signature);
+  const beside = `${image}${SIGNATURE_ENDING}`;
+  return byPath && existsSync(beside) ? readSignature(beside) : undefined;
+}
+
+/** What `fsverity sign` is usually told to write, beside the file. */
+export const SIGNATURE_ENDING = '.p7s';
+
+export function readSignature(path: string): Uint8Array {
+  using file = openRegularFile(path, undefined, 'signature');
+  const bytes = Buffer.alloc(MAX_SIGNATURE_BYTES + 1);
+  const length = readAt(file, bytes, 0);
+  if (length > 0 && length <= MAX_SIGNATURE_BYTES) return bytes.subarray(0, length);
+  throw new RequestError('BadRequest', `the signature ${path} has not 1 to ${MAX_SIGNATURE_BYTES} bytes`);
 }
 
 const NAME_HINT = 'what contains / is a path; for a name in a repository that contains one, add --name';

@@ -28,6 +28,8 @@ export interface ImageOptions {
   /** Restrictions to add; the mount is read-only and nodev in any case. */
   readonly nosuid?: boolean | undefined;
   readonly noexec?: boolean | undefined;
+  /** A detached PKCS#7 signature over the digest of the image, as `fsverity sign` makes it. */
+  readonly signature?: Uint8Array | undefined;
 }
 
 export interface MountOptions extends ImageOptions {
@@ -130,11 +132,12 @@ function checkFile(file: Fd, objects: readonly Fd[], options: ImageOptions = {})
 }
 
 /** An empty digest is sent, too: to leave it out would be to check nothing. */
-function writeOptions({ digest, nosuid, noexec }: ImageOptions = {}): Dict {
+function writeOptions({ digest, nosuid, noexec, signature }: ImageOptions = {}): Dict {
   const options: [string, ReturnType<typeof variant>][] = [];
   if (digest !== undefined) options.push(['digest', variant('s', digest)]);
   if (nosuid === true) options.push(['nosuid', variant('b', true)]);
   if (noexec === true) options.push(['noexec', variant('b', true)]);
+  if (signature !== undefined) options.push(['signature', variant('ay', signature)]);
   return options;
 }
 

@@ -2,4 +2,5 @@
 export * from './inspect/run.js';
 export { runFsck, runGc, runImport, runRm, runTag } from './repository/run.js';
 export { runDigest } from './store/run-digest.js';
+export { runSign, runVerifySignature } from './sign/run.js';
 export { runMkfs } from './store/run-mkfs.js';

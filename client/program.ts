@@ -19,9 +19,11 @@ import { addMountsCommand } from './commands/mounts.js';
 import { addObjectsCommand } from './commands/objects.js';
 import { addReloadCommand } from './commands/reload.js';
 import { addRmCommand } from './commands/rm.js';
+import { addSignCommand } from './commands/sign.js';
 import { addStatusCommand } from './commands/status.js';
 import { addTagCommand } from './commands/tag.js';
 import { addVerifyCommand } from './commands/verify.js';
+import { addVerifySignatureCommand } from './commands/verify-signature.js';
 import { DEFAULT_TIMEOUT_MS } from './connect.js';
 import { type Complaint, formatError, print, printError } from './output.js';
 
@@ -80,6 +82,8 @@ export function buildProgram(): Command {
   addDumpCommand(program);
   addObjectsCommand(program);
   addVerifyCommand(program);
+  addSignCommand(program);
+  addVerifySignatureCommand(program);
   addImportCommand(program);
   addTagCommand(program);
   addRmCommand(program);

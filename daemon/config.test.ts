@@ -24,6 +24,7 @@ const parse = (...flags: string[]) =>
 test('without flags and file, the documented defaults hold', () => {
   assert.deepEqual(parse(), {
     policyDirectories: ['/etc/cfsmountd/policy.d'],
+    keyDirectories: ['/etc/cfsmountd/keys.d', '/run/cfsmountd/keys.d', '/usr/lib/cfsmountd/keys.d'],
     socket: '/run/cfsmountd/socket',
     bus: 'system',
     repositories: [],
@@ -66,7 +67,7 @@ for (const [flag, value] of badFlags) {
 
 // Run by somebody else than root, the file's owner is what is wrong: equally an error, and said first.
 const badFiles: [string, string, RegExp][] = [
-  ['unknown key', 'sokcet = "/a"', /known keys are policy-dir, socket/],
+  ['unknown key', 'sokcet = "/a"', /known keys are policy-dir, key-dir, socket/],
   ['wrong type', 'idle-exit = "1"', /idle-exit/],
   ['relative path', 'socket = "a"', /absolute path/],
   ['not TOML', 'socket = \n', /:2: /],

@@ -5,12 +5,15 @@ import { Command, InvalidArgumentError } from 'commander';
 import { getStaticTOMLValue, parseTOML } from 'toml-eslint-parser';
 import * as z from 'zod';
 
+import { KEY_DIRECTORIES } from '../core/signature/key-files.js';
 import { DEFAULT_SOCKET } from '../core/wire/names.js';
 import { VERSION } from '../core/wire/version.js';
 import { whyReplaceable } from './trusted-path.js';
 
 export interface Config {
   readonly policyDirectories: readonly string[];
+  /** Of certificates that are trusted to sign images; the first counts most. */
+  readonly keyDirectories: readonly string[];
   readonly socket: string;
   /** "system": if there is one; "none"; or an address of the form unix:path=…. */
   readonly bus: string;
@@ -28,6 +31,7 @@ export class ConfigError extends Error {
 const DEFAULT_CONFIG = '/etc/cfsmountd/cfsmountd.conf';
 const DEFAULTS: Config = {
   policyDirectories: ['/etc/cfsmountd/policy.d'],
+  keyDirectories: KEY_DIRECTORIES,
   socket: DEFAULT_SOCKET,
   bus: 'system',
   repositories: [],
@@ -38,6 +42,7 @@ const DEFAULTS: Config = {
 const path = z.string().regex(/^\/[^\0]*$/, 'must be an absolute path');
 const fileSchema = z.strictObject({
   'policy-dir': z.array(path).min(1).optional(),
+  'key-dir': z.array(path).min(1).optional(),
   socket: path.optional(),
   bus: z
     .string()
@@ -101,6 +106,7 @@ const collect = (text: string, before: readonly string[] | undefined): string[] 
 interface Flags {
   config?: string;
   policyDir?: string[];
+  keyDir?: string[];
   socket?: string;
   bus?: string;
   repo?: string[];
@@ -114,6 +120,11 @@ export function createProgram(): Command {
     .version(VERSION)
     .option('--config <file>', `configuration file (default: ${DEFAULT_CONFIG}, if it is there)`)
     .option('--policy-dir <dir>', `directory of policy files, repeatable (default: ${DEFAULTS.policyDirectories[0]})`, collect)
+    .option(
+      '--key-dir <dir>',
+      'directory of certificates that may sign images, repeatable, the first counts most (default: keys.d in /etc/cfsmountd, /run/cfsmountd and /usr/lib/cfsmountd)',
+      collect,
+    )
     .option('--socket <path>', `direct socket (default: ${DEFAULTS.socket})`, absolute)
     .option('--bus <bus>', 'system, none, or an address unix:path=… (default: system, if there is one)', busAddress)
     .option('--repo <dir>', 'further image repository, repeatable; its objects need fs-verity', collect)
@@ -131,6 +142,7 @@ export function readConfig(flags: Flags): Config {
   const file = readConfigFile(flags.config ?? DEFAULT_CONFIG, flags.config !== undefined);
   return {
     policyDirectories: flags.policyDir ?? file['policy-dir'] ?? DEFAULTS.policyDirectories,
+    keyDirectories: flags.keyDir ?? file['key-dir'] ?? DEFAULTS.keyDirectories,
     socket: flags.socket ?? file.socket ?? DEFAULTS.socket,
     bus: flags.bus ?? file.bus ?? DEFAULTS.bus,
     repositories: flags.repo ?? file.repo ?? DEFAULTS.repositories,

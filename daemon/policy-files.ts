@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import { isErrno } from '../core/kernel/error.js';
 import { gidOf, uidOf } from '../core/kernel/identity.js';
 import { statAt } from '../core/kernel/stat.js';
+import { KeyFileError, readKeyFiles } from '../core/signature/key-files.js';
+import type { TrustedKeys } from '../core/signature/verify.js';
 import { loadPolicy, type PolicyText } from '../policy/load.js';
 import type { Policy, Repository as RepositoryEntry } from '../policy/policy.js';
 import { PolicyError } from '../policy/problem.js';
@@ -15,12 +17,15 @@ import { whyReplaceable, whyTreeReplaceable } from './trusted-path.js';
 export interface LoadedPolicy {
   readonly policy: Policy;
   readonly repositories: readonly Repository[];
+  readonly keys: TrustedKeys;
   /** Milliseconds since 1970. */
   readonly loaded: number;
 }
 
 export interface PolicySources {
   readonly directories: readonly string[];
+  /** Of certificates; the first counts most. */
+  readonly keyDirectories: readonly string[];
   /** Further repositories; objects need fs-verity. */
   readonly repositories: readonly string[];
   /** Used where they exist. */
@@ -60,6 +65,15 @@ function readPolicyText(path: string): PolicyText {
   }
 }
 
+function readTrustedKeys(directories: readonly string[]): TrustedKeys {
+  try {
+    return readKeyFiles(directories, whyReplaceable);
+  } catch (error) {
+    if (error instanceof KeyFileError) return refuse(error.file, error.line, error.message);
+    throw error;
+  }
+}
+
 function openPolicyRepository({ path, objects, source }: RepositoryEntry): Repository {
   try {
     const why = objects === 'trusted' ? whyTreeReplaceable(path) : undefined;
@@ -87,6 +101,7 @@ function openDefaultRepositories(paths: readonly string[], taken: ReadonlySet<st
 /** Reads everything anew. Throws PolicyError, or whatever else stands in the way; nothing is left open then. */
 export function readPolicy(sources: PolicySources): LoadedPolicy {
   const policy = loadPolicy(sources.directories.flatMap(readPolicyDirectory), { uidOf, gidOf });
+  const keys = readTrustedKeys(sources.keyDirectories);
   const repositories: Repository[] = [];
   try {
     const flagged = sources.repositories.map(
@@ -97,7 +112,7 @@ export function readPolicy(sources: PolicySources): LoadedPolicy {
     }
     const taken = new Set(repositories.map(({ path }) => path));
     repositories.push(...openDefaultRepositories(sources.defaultRepositories, taken));
-    return { policy, repositories, loaded: Date.now() };
+    return { policy, repositories, keys, loaded: Date.now() };
   } catch (error) {
     repositories.forEach(closeRepository);
     throw error;

@@ -3,6 +3,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { parseVerityDigest, type VerityDigest } from '../core/image/digest.js';
+import { MAX_SIGNATURE_BYTES } from '../core/image/verity-signature.js';
 import { isErrno } from '../core/kernel/error.js';
 import type { Fd, OwnedFd } from '../core/kernel/fd.js';
 import { O_DIRECTORY, O_NONBLOCK, O_PATH, O_RDONLY, openBeneath, openPath, readAt, readLinkAt } from '../core/kernel/file.js';
@@ -123,6 +124,14 @@ export function findImage(repositories: readonly Repository[], image: ImageRef):
     if (file) return { repository, file, claimed };
   }
   return undefined;
+}
+
+/** signatures/<digest>, detached: undefined if there is none. One that is too long comes as one byte more than is read of any. */
+export function readSignature({ root }: Repository, digest: VerityDigest): Uint8Array | undefined {
+  using file = openRegular(root, `signatures/${hexOf(digest)}`);
+  if (!file) return undefined;
+  const bytes = new Uint8Array(MAX_SIGNATURE_BYTES + 1);
+  return bytes.subarray(0, readAt(file, bytes, 0));
 }
 
 export interface ListedImage {

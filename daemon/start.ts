@@ -77,6 +77,7 @@ function busPayer(callerFds: CallerFds): () => string {
 export async function start(config: Config, programDirectory: string, log: Log): Promise<Running> {
   const policy = openPolicy({
     directories: config.policyDirectories,
+    keyDirectories: config.keyDirectories,
     repositories: config.repositories,
     defaultRepositories: DEFAULT_REPOSITORIES,
   });

@@ -4,7 +4,13 @@ import { openImageFile, openObjectStores } from '../image.js';
 import type { MountClient } from '../mount-client.js';
 import { formatFields, formatJson, paint, print } from '../output.js';
 import { connectFor, wantsJson } from './globals.js';
-import { IMAGE_HELP, type ImageArgumentOptions, addImageArgument, requireConsistentImage } from './image-argument.js';
+import {
+  IMAGE_HELP,
+  type ImageArgumentOptions,
+  addImageArgument,
+  imageOptionsOf,
+  requireConsistentImage,
+} from './image-argument.js';
 
 const HELP = `${IMAGE_HELP}
 
@@ -22,7 +28,7 @@ export function addCheckCommand(program: Command): void {
     .action((image: string, options: ImageArgumentOptions, command: Command) => {
       const byPath = requireConsistentImage(command, image, options);
       using client = connectFor(command);
-      const report = byPath ? checkPath(client, image, options) : client.checkImage(image, options);
+      const report = byPath ? checkPath(client, image, options) : client.checkImage(image, imageOptionsOf(image, false, options));
       print(wantsJson(command) ? formatJson(report) : formatReport(report));
       if (report.verdict === 'deny') process.exitCode = 1;
     });
@@ -31,7 +37,7 @@ export function addCheckCommand(program: Command): void {
 function checkPath(client: MountClient, path: string, options: ImageArgumentOptions): CheckReport {
   using file = openImageFile(path);
   using stores = openObjectStores(options.objects ?? []);
-  return client.checkFile(file, stores.fds, options);
+  return client.checkFile(file, stores.fds, imageOptionsOf(path, true, options));
 }
 
 export function formatReport(report: CheckReport): string {
@@ -43,6 +49,8 @@ export function formatReport(report: CheckReport): string {
     ['hint', report.hint === '' ? '' : report.hint.split('\n')],
     ['digest', report.digest],
     ['type', report.type],
+    ['signed by', report['signed-by'] ?? []],
+    ['signature', report['signature-problem'] ?? ''],
     ['options', report.verdict === 'allow' ? restrictions.join(',') : ''],
     ['looked at', report.considered],
     ...formatFacts(report),

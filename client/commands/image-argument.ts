@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
-import { isPath } from '../image.js';
+import { isPath, readSignatureOf } from '../image.js';
+import type { ImageOptions } from '../mount-client.js';
 
 export interface ImageArgumentOptions {
   readonly digest?: string;
@@ -7,6 +8,7 @@ export interface ImageArgumentOptions {
   readonly name?: true;
   readonly nosuid?: true;
   readonly noexec?: true;
+  readonly signature?: string;
 }
 
 export const IMAGE_HELP = `
@@ -22,6 +24,7 @@ export function addImageArgument(command: Command): Command {
     .argument('<IMAGE>', 'digest, name or path of the image')
     .option('--digest <digest>', 'refuse the image if it has another fs-verity digest')
     .option('--objects <dir>', 'object store of an image given by path; may be repeated', collect)
+    .option('--signature <file>', 'signature of the image; IMAGE.p7s, if it is there, for an image given by path')
     .option('--name', 'IMAGE is a name, even if it contains /')
     .option('--nosuid', 'ignore setuid, setgid and file capabilities on the mount')
     .option('--noexec', 'run no programs from the mount');
@@ -29,6 +32,11 @@ export function addImageArgument(command: Command): Command {
 
 function collect(value: string, before: string[] | undefined): string[] {
   return [...(before ?? []), value];
+}
+
+/** What the service is told of the options; the signature is read. Throws `RequestError`. */
+export function imageOptionsOf(image: string, byPath: boolean, options: ImageArgumentOptions): ImageOptions {
+  return { ...options, signature: readSignatureOf(image, { byPath, signature: options.signature }) };
 }
 
 /** True if the image is a file to be passed. Usage error if the options do not go with that. */

@@ -6,7 +6,13 @@ import { formatJson, print } from '../output.js';
 import { type WritableLayer, attachWritable, requireWritableLayer } from '../overlay.js';
 import { requireMountableSurroundings } from '../user-namespace.js';
 import { connectFor, wantsJson } from './globals.js';
-import { IMAGE_HELP, type ImageArgumentOptions, addImageArgument, requireConsistentImage } from './image-argument.js';
+import {
+  IMAGE_HELP,
+  type ImageArgumentOptions,
+  addImageArgument,
+  imageOptionsOf,
+  requireConsistentImage,
+} from './image-argument.js';
 
 interface Options extends ImageArgumentOptions {
   readonly upperdir?: string;
@@ -52,7 +58,9 @@ function runMount(command: Command, { image, byPath, mountPoint, layer, options 
   if (layer !== undefined) requireWritableLayer(layer);
   requireMountableSurroundings();
   using client = connectFor(command);
-  const { mount, result } = byPath ? mountPath(client, image, options) : client.mountImage(image, options);
+  const { mount, result } = byPath
+    ? mountPath(client, image, options)
+    : client.mountImage(image, imageOptionsOf(image, false, options));
   using received = mount;
   if (layer === undefined) attachAt(received, directory, mountPoint);
   else attachWritable(received, layer, mountPoint);
@@ -62,7 +70,7 @@ function runMount(command: Command, { image, byPath, mountPoint, layer, options 
 function mountPath(client: MountClient, path: string, options: Options): ReceivedMount {
   using file = openImageFile(path);
   using stores = openObjectStores(options.objects ?? []);
-  return client.mountFile(file, stores.fds, options);
+  return client.mountFile(file, stores.fds, imageOptionsOf(path, true, options));
 }
 
 function requireLayer(command: Command, { upperdir, workdir }: Options): WritableLayer | undefined {

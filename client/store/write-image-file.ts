@@ -21,15 +21,15 @@ import { RequestError } from '../../core/wire/errors.js';
 import { printBytes } from '../output.js';
 import { openWithoutName } from './drafts.js';
 
-/** Writes an image; `-` is standard output. Its name stands for the old file, if there is one, until the new one is whole and on the disk. Throws `RequestError`. */
-export function writeImageFile(path: string, bytes: Uint8Array): void {
+/** Writes an image, or whatever `what` calls it; `-` is standard output. Its name stands for the old file, if there is one, until the new one is whole and on the disk. Throws `RequestError`. */
+export function writeImageFile(path: string, bytes: Uint8Array, what = 'image'): void {
   if (path === '-') return printBytes(bytes);
   try {
     writeImage(path, bytes);
   } catch (cause) {
     const code = cause instanceof SyscallError ? cause.code : (cause as NodeJS.ErrnoException).code;
     if (typeof code !== 'string') throw cause;
-    throw new RequestError('Failed', `the image ${path} cannot be written (${code})`, { cause });
+    throw new RequestError('Failed', `the ${what} ${path} cannot be written (${code})`, { cause });
   }
 }
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { MAX_SIGNATURE_BYTES } from '../image/verity-signature.js';
 import { RequestError } from './errors.js';
 import {
   parseCheckFile,
@@ -46,6 +47,16 @@ test('options are taken with their exact types', () => {
     ['noexec', variant('b', true)],
   ];
   assert.deepEqual(parseMountImage(['a', 0, options]).options, { digest: DIGEST, nosuid: true, noexec: true });
+});
+
+test('a signature is bytes, as many as the kernel takes of one', () => {
+  const parse = (value: unknown, type = 'ay') => parseCheckImage(['a', [['signature', variant(type, value)]]]).options.signature;
+  for (const length of [1, MAX_SIGNATURE_BYTES]) assert.equal(parse(Buffer.alloc(length))?.length, length);
+  for (const length of [0, MAX_SIGNATURE_BYTES + 1])
+    refused(() => parse(Buffer.alloc(length)), /^options.signature: a signature has 1 to 16128 bytes/);
+  refused(() => parse('x', 's'), /^options: signature must have the D-Bus type ay/);
+  refused(() => parse([1], 'au'), /^options: signature must have the D-Bus type ay/);
+  refused(() => parse([1]), /^options.signature: expected bytes/);
 });
 
 const names: [string, boolean][] = [
@@ -105,7 +116,7 @@ test('an empty digest option is refused, not taken for none', () => {
 });
 
 const badOptions: [string, unknown, RegExp][] = [
-  ['unknown', [['foo', variant('b', true)]], /^options: unknown option "foo"; allowed: digest, nosuid, noexec$/],
+  ['unknown', [['foo', variant('b', true)]], /^options: unknown option "foo"; allowed: digest, nosuid, noexec, signature$/],
   ['__proto__', [['__proto__', variant('b', true)]], /unknown option "__proto__"/],
   ['toString', [['toString', variant('b', true)]], /unknown option "toString"/],
   ['long and hostile', [['\n,ro=%n'.repeat(1e5), variant('b', true)]], /unknown option "\\u\{a\},ro=%n/],

@@ -2,7 +2,7 @@ import * as z from 'zod';
 import type { VerityDigest } from '../image/digest.js';
 import { MOUNT_INTERFACE, findMember } from './contract.js';
 import { RequestError } from './errors.js';
-import { digestSchema, fdIndexSchema, imageRefSchema, optionsOf } from './schemas.js';
+import { digestSchema, fdIndexSchema, imageRefSchema, optionsOf, signatureSchema } from './schemas.js';
 import type { FdIndex, ImageRef } from './schemas.js';
 
 /** What a caller expects and adds; it may only make a mount more restricted. */
@@ -11,6 +11,8 @@ export interface ImageOptions {
   readonly digest?: VerityDigest;
   readonly nosuid: boolean;
   readonly noexec: boolean;
+  /** A detached PKCS#7 signature over the digest of the image; not looked at yet. */
+  readonly signature?: Uint8Array;
 }
 
 export interface CheckImageRequest {
@@ -37,11 +39,12 @@ export interface MountFileRequest extends CheckFileRequest {
 export const MAX_OBJECT_STORES = 16;
 
 const imageOptions = optionsOf(
-  { digest: 's', nosuid: 'b', noexec: 'b' },
+  { digest: 's', nosuid: 'b', noexec: 'b', signature: 'ay' },
   z.strictObject({
     digest: digestSchema.exactOptional(),
     nosuid: z.boolean().default(false),
     noexec: z.boolean().default(false),
+    signature: signatureSchema.exactOptional(),
   }),
 );
 const noOptions = optionsOf({}, z.strictObject({}));

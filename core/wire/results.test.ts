@@ -29,6 +29,8 @@ function carry(signature: string, value: unknown): unknown {
   return decodeMessage(message, checkMessage(message, REPLY_LIMITS, 0)).body[0];
 }
 
+const SIGNED = { 'signed-by': ['ab'.repeat(32)], 'signature-problem': 'expired' };
+
 test('each result comes back over the wire as it was', () => {
   const report: CheckReport = {
     verdict: 'deny',
@@ -54,7 +56,16 @@ test('each result comes back over the wire as it was', () => {
   const policy = { rules: 3, digests: 4, repositories: 1, loaded: 1_770_000_000_000 };
   assert.deepEqual(decodeMountResult(carry('a{sv}', encodeMountResult(result))), result);
   assert.deepEqual(decodeCheckReport(carry('a{sv}', encodeCheckReport(report))), report);
-  const facts = { entries: 9, devices: 1, setuid: 2, setgid: 3, fcaps: 4, 'largest-uid': 4_294_967_295, 'largest-gid': 5 };
+  const facts = {
+    entries: 9,
+    devices: 1,
+    setuid: 2,
+    setgid: 3,
+    fcaps: 4,
+    'largest-uid': 4_294_967_295,
+    'largest-gid': 5,
+    ...SIGNED,
+  };
   const checked: CheckReport[] = [
     { ...report, ...facts, canonical: true, objects: 7 },
     { ...report, ...facts, canonical: false, objects: 7, missing: 0 },
@@ -101,14 +112,14 @@ const checked = encodeCheckReport({
   'largest-uid': 0,
   'largest-gid': 0,
   canonical: true,
+  ...SIGNED,
   objects: 7,
   missing: 1,
 });
 const badReports: [string, unknown][] = [
-  ...['entries', 'devices', 'setuid', 'largest-uid', 'canonical', 'objects', 'verdict'].map((key): [string, unknown] => [
-    `without ${key}`,
-    checked.filter(([name]) => name !== key),
-  ]),
+  ...['entries', 'devices', 'setuid', 'largest-uid', 'canonical', 'signed-by', 'signature-problem', 'objects', 'verdict'].map(
+    (key): [string, unknown] => [`without ${key}`, checked.filter(([name]) => name !== key)],
+  ),
   ['missing objects of no facts', [...encodeReportAlone(), ['missing', variant('u', 1)]]],
   ['a fact more', [...checked, ['largest-pid', variant('u', 1)]]],
   ['canonical as a number', checked.map(([key, value]) => (key === 'canonical' ? [key, variant('u', 1)] : [key, value]))],

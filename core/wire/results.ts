@@ -44,6 +44,8 @@ const CHECK_FACTS = {
   'largest-uid': 'u',
   'largest-gid': 'u',
   canonical: 'b',
+  'signed-by': 'as',
+  'signature-problem': 's',
   objects: 'u',
 } as const;
 /** There if the objects were looked for. */
@@ -75,6 +77,10 @@ const checkFactsSchema = z.strictObject({
   'largest-gid': z.number(),
   /** The image is a composefs image, and each of its bytes follows from its tree. */
   canonical: z.boolean(),
+  /** Fingerprints (SHA-256) of trusted certificates whose signature over the digest was verified. */
+  'signed-by': z.array(z.string()),
+  /** Why a signature that was there counts for nothing; empty if there is none, or all count. */
+  'signature-problem': z.string(),
   /** Objects that its files need. */
   objects: z.number(),
   /** Of them, how many none of the object stores has as a regular file; their content was not looked at. */

@@ -2,6 +2,7 @@ import * as z from 'zod';
 import { parseVerityDigest } from '../image/digest.js';
 import type { VerityDigest } from '../image/digest.js';
 import { FormatError } from '../image/format-error.js';
+import { MAX_SIGNATURE_BYTES } from '../image/verity-signature.js';
 import { requireImageName } from './image-name.js';
 import { quoteClientText } from './quote.js';
 import { readDict, readShapedDict } from './variants.js';
@@ -20,6 +21,10 @@ export const fdIndexSchema = z
 export const digestSchema = z
   .string('expected a string (signature s)')
   .transform((text, context): VerityDigest => orIssue(context, text, () => parseVerityDigest(text)));
+
+export const signatureSchema = z
+  .instanceof(Uint8Array, { error: 'expected bytes (signature ay)' })
+  .refine(({ length }) => length > 0 && length <= MAX_SIGNATURE_BYTES, `a signature has 1 to ${MAX_SIGNATURE_BYTES} bytes`);
 
 /** Text that holds a colon is meant as a digest: a name cannot, so a misspelt digest is never looked up as a name. */
 export type ImageRef =

@@ -4,6 +4,7 @@ import { parseCheckFile, parseCheckImage, type ImageOptions } from '../../core/w
 import { encodeCheckReport, type CheckFacts } from '../../core/wire/results.js';
 import { decide, findTrust, type Decision } from '../../policy/decide.js';
 import type { Service } from '../service.js';
+import { findSigners, type SignatureFacts } from '../signatures.js';
 import type { Caller, Reply } from '../transport/peer.js';
 import type { FoundFacts } from '../worker/jobs.js';
 import { requirePlacedObjects } from './judge-image.js';
@@ -18,15 +19,22 @@ interface Checked {
 }
 
 /** Finds out what is in the image if the caller may know: a rule trusts its digest for them, or they are root, who writes the rules. */
-async function check(service: Service, image: OpenedImage, stores: StoreView, caller: Caller): Promise<Checked> {
-  const { policy } = service.current();
+async function check(
+  service: Service,
+  image: OpenedImage,
+  stores: StoreView,
+  caller: Caller,
+  { signature }: ImageOptions,
+): Promise<Checked> {
+  const { policy, keys } = service.current();
   const { digest } = image;
   const trust = findTrust(policy, digest, caller);
   if (trust.verdict === 'deny' && caller.uid !== 0) return { decision: trust };
   const facts = await service.facts.find(image, { canonical: true, user: caller.payer });
   requirePlacedObjects(facts, stores.requireVerity);
   const decision = decide(policy, { digest, contents: facts }, caller);
-  return { decision, facts: { ...describeFacts(facts), ...(await countObjects(service, image, stores, caller)) } };
+  const signers = findSigners(image, signature, keys);
+  return { decision, facts: { ...describeFacts(facts, signers), ...(await countObjects(service, image, stores, caller)) } };
 }
 
 async function countObjects(service: Service, image: OpenedImage, { directories }: StoreView, caller: Caller) {
@@ -35,7 +43,10 @@ async function countObjects(service: Service, image: OpenedImage, { directories 
   return directories.length === 0 ? { objects } : { objects, missing };
 }
 
-function describeFacts(facts: FoundFacts): Omit<CheckFacts, 'objects' | 'missing'> {
+function describeFacts(
+  facts: FoundFacts,
+  { signedBy, signatureProblem = '' }: SignatureFacts,
+): Omit<CheckFacts, 'objects' | 'missing'> {
   return {
     entries: facts.entries,
     devices: facts.devices,
@@ -45,6 +56,8 @@ function describeFacts(facts: FoundFacts): Omit<CheckFacts, 'objects' | 'missing
     'largest-uid': facts.largestUid,
     'largest-gid': facts.largestGid,
     canonical: facts.canonical === true,
+    'signed-by': [...signedBy],
+    'signature-problem': signatureProblem,
   };
 }
 
@@ -80,7 +93,7 @@ async function checkAndReport(
   notes: Notes,
 ): Promise<Reply> {
   const stores = viewStores(service, directories, image.repositories);
-  return report(image, await check(service, image, stores, caller), options, caller, notes);
+  return report(image, await check(service, image, stores, caller, options), options, caller, notes);
 }
 
 export async function checkImage(

@@ -64,7 +64,18 @@ export async function startDaemon(options: DaemonOptions = {}): Promise<Daemon> 
   mkdirSync(policyDirectory, { recursive: true });
   const writePolicy = (text: string): void => writeFileSync(join(policyDirectory, 'test.toml'), text);
   if (options.policy !== undefined) writePolicy(options.policy);
-  const flags = ['--policy-dir', policyDirectory, '--state-dir', join(directory, 'state'), '--socket', socket, '--bus', 'none'];
+  const flags = [
+    '--policy-dir',
+    policyDirectory,
+    '--key-dir',
+    join(directory, 'keys.d'),
+    '--state-dir',
+    join(directory, 'state'),
+    '--socket',
+    socket,
+    '--bus',
+    'none',
+  ];
   const child = spawn(join(options.programs ?? DIST, 'cfsmountd'), [...flags, ...(options.flags ?? [])], {
     stdio: ['ignore', 'ignore', 'pipe'],
     env: { PATH: process.env['PATH'], ...options.env },
