@@ -1,5 +1,5 @@
 import { marshall, unmarshall } from 'dbus-native/lib/message.js';
-import { ERROR, METHOD_CALL, METHOD_RETURN, NO_REPLY_EXPECTED, SIGNAL } from './header.js';
+import { ALLOW_INTERACTIVE_AUTHORIZATION, ERROR, METHOD_CALL, METHOD_RETURN, NO_REPLY_EXPECTED, SIGNAL } from './header.js';
 import type { MessageHeader } from './header.js';
 import { ProtocolError } from './protocol-error.js';
 
@@ -46,6 +46,8 @@ export interface OutgoingCall extends Outgoing {
   readonly interface: string;
   readonly member: string;
   readonly noReplyExpected?: boolean;
+  /** A person may be asked for a password. */
+  readonly allowInteraction?: boolean;
 }
 
 export interface OutgoingSignal extends Outgoing {
@@ -69,7 +71,8 @@ export function encodeError(reply: OutgoingError): Buffer {
 }
 
 export function encodeMethodCall(call: OutgoingCall): Buffer {
-  const flags = call.noReplyExpected === true ? NO_REPLY_EXPECTED : 0;
+  const interactive = call.allowInteraction === true ? ALLOW_INTERACTIVE_AUTHORIZATION : 0;
+  const flags = (call.noReplyExpected === true ? NO_REPLY_EXPECTED : 0) | interactive;
   return encode(METHOD_CALL, flags, call, { path: call.path, interface: call.interface, member: call.member });
 }
 

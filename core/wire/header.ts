@@ -15,6 +15,7 @@ export const METHOD_RETURN = 2;
 export const ERROR = 3;
 export const SIGNAL = 4;
 export const NO_REPLY_EXPECTED = 1;
+export const ALLOW_INTERACTIVE_AUTHORIZATION = 4;
 export const FIXED_BYTES = 16;
 const LITTLE_ENDIAN = 0x6c; // 'l'
 const BIG_ENDIAN = 0x42; // 'B'

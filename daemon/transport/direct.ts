@@ -4,14 +4,22 @@ import { randomBytes } from 'node:crypto';
 import { isErrno } from '../../core/kernel/error.js';
 import type { OwnedFd } from '../../core/kernel/fd.js';
 import { watch } from '../../core/kernel/poll.js';
-import { acceptStream, makeNonBlocking, type PeerCredentials, peerCredentials, peerGroups } from '../../core/kernel/socket.js';
+import {
+  acceptStream,
+  makeNonBlocking,
+  type PeerCredentials,
+  peerCredentials,
+  peerGroups,
+  peerPidfd,
+} from '../../core/kernel/socket.js';
 import { REQUEST_LIMITS } from '../../core/wire/guard.js';
+import type { MessageHeader } from '../../core/wire/header.js';
 import { createSaslServer } from '../../core/wire/sasl-server.js';
 import type { CallerFds } from '../closer.js';
 import type { Log } from '../log.js';
 import { payerOfPeer } from '../userns.js';
 import { createMessageReader, MAX_CALL_FDS } from './messages.js';
-import { createCallGate, MAX_CALLS_UNDER_WAY, type Caller, type CallHandler } from './peer.js';
+import { createCallGate, MAX_CALLS_UNDER_WAY, mayInteract, type Caller, type CallHandler } from './peer.js';
 import { openStream } from './stream.js';
 
 export interface DirectLimits {
@@ -113,11 +121,12 @@ export function serveDirect(
     const sasl = createSaslServer({ guid, peerUid: peer.uid });
     let authenticated = false;
     let open = true;
+    const watchers = new Set<() => void>();
     let serial = 0;
     const reader = createMessageReader({
       limits: REQUEST_LIMITS,
       maxPendingFds: MAX_CALL_FDS,
-      onMessage: (message, fds) => gate.accept(message, fds, () => Promise.resolve(caller)),
+      onMessage: (message, fds) => gate.accept(message, fds, () => Promise.resolve(callerOf(message.header))),
     });
 
     function authenticate(chunk: Buffer, fds: readonly OwnedFd[]): void {
@@ -146,6 +155,7 @@ export function serveDirect(
 
     function onClosed(reason: string): void {
       open = false;
+      for (const onGone of watchers) onGone();
       connections.delete(connection);
       clearTimeout(timer);
       reader.close();
@@ -157,7 +167,7 @@ export function serveDirect(
       { mayReceive, onData: receiveChunk, onClosed },
       callerFds.closerFor(() => payer),
     );
-    const caller: Caller = {
+    const callerOf = (header: MessageHeader): Caller => ({
       uid: peer.uid,
       get gids() {
         return open ? groupsOf(socket, peer) : [peer.gid];
@@ -165,8 +175,16 @@ export function serveDirect(
       pid: peer.pid,
       payer,
       transport: 'direct',
+      subject: { kind: 'process', pid: peer.pid, openPidfd: () => (open ? peerPidfd(socket) : undefined) },
+      mayInteract: mayInteract(header),
       isGone: () => !open,
-    };
+      watchGone: (onGone) => Promise.resolve(watchGone(onGone)),
+    });
+    function watchGone(onGone: () => void): Disposable {
+      if (open) watchers.add(onGone);
+      else onGone();
+      return { [Symbol.dispose]: () => void watchers.delete(onGone) };
+    }
     const gate = createCallGate(stream, () => ++serial, handler, MAX_CALLS_UNDER_WAY);
     const connection: Connection = { payer, lastUse: Date.now(), close: stream.close };
     let timer = setTimeout(() => stream.close('did not authenticate in time'), limits.handshakeTimeout);

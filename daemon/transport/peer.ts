@@ -2,8 +2,16 @@
 import type { FdList, OwnedFd } from '../../core/kernel/fd.js';
 import type { Message } from '../../core/wire/codec.js';
 import { encodeError, encodeMethodReturn } from '../../core/wire/codec.js';
-import { METHOD_CALL } from '../../core/wire/header.js';
+import { ALLOW_INTERACTIVE_AUTHORIZATION, METHOD_CALL, type MessageHeader } from '../../core/wire/header.js';
 import type { FdStream } from './stream.js';
+
+/** A unique name on the bus, or the process that made the connection, as the kernel recorded it. */
+export type Subject =
+  | { readonly kind: 'bus-name'; readonly name: string }
+  | { readonly kind: 'process'; readonly pid: number; openPidfd(): OwnedFd | undefined };
+
+/** What the caller said in the flags of its message. */
+export const mayInteract = ({ flags }: MessageHeader): boolean => (flags & ALLOW_INTERACTIVE_AUTHORIZATION) !== 0;
 
 /** Who calls, by the word of the kernel or of the bus driver, in host ids. */
 export interface Caller {
@@ -15,6 +23,12 @@ export interface Caller {
   /** For the log only: a pid says nothing about rights. */
   readonly pid: number | undefined;
   readonly transport: 'direct' | 'bus';
+  /** Who it is in the words of an authority on the bus. */
+  readonly subject: Subject;
+  /** Whether a person may be asked for a password because of this call. */
+  readonly mayInteract: boolean;
+  /** Calls back when the caller leaves or has left, until disposed. Rejects if that cannot be watched. */
+  watchGone(onGone: () => void): Promise<Disposable>;
   /** True once the caller cannot receive an answer any more. */
   isGone(): boolean;
 }
