@@ -23,7 +23,7 @@ const parse = (...flags: string[]) =>
 
 test('without flags and file, the documented defaults hold', () => {
   assert.deepEqual(parse(), {
-    policyDirectories: ['/etc/cfsmountd/policy.d'],
+    policyDirectories: ['/usr/lib/cfsmountd/policy.d', '/run/cfsmountd/policy.d', '/etc/cfsmountd/policy.d'],
     socket: '/run/cfsmountd/socket',
     bus: 'system',
     repositories: [],

@@ -5,9 +5,10 @@ import { Command, InvalidArgumentError } from 'commander';
 import { getStaticTOMLValue, parseTOML } from 'toml-eslint-parser';
 import * as z from 'zod';
 
+import { whyReplaceable } from '../core/kernel/trusted-path.js';
 import { DEFAULT_SOCKET } from '../core/wire/names.js';
 import { VERSION } from '../core/wire/version.js';
-import { whyReplaceable } from './trusted-path.js';
+import { POLICY_DIRECTORIES } from '../policy/files/directories.js';
 
 export interface Config {
   readonly policyDirectories: readonly string[];
@@ -27,7 +28,7 @@ export class ConfigError extends Error {
 
 const DEFAULT_CONFIG = '/etc/cfsmountd/cfsmountd.conf';
 const DEFAULTS: Config = {
-  policyDirectories: ['/etc/cfsmountd/policy.d'],
+  policyDirectories: POLICY_DIRECTORIES,
   socket: DEFAULT_SOCKET,
   bus: 'system',
   repositories: [],
@@ -113,7 +114,11 @@ export function createProgram(): Command {
     .description('Mounts trusted composefs and EROFS images for unprivileged callers.')
     .version(VERSION)
     .option('--config <file>', `configuration file (default: ${DEFAULT_CONFIG}, if it is there)`)
-    .option('--policy-dir <dir>', `directory of policy files, repeatable (default: ${DEFAULTS.policyDirectories[0]})`, collect)
+    .option(
+      '--policy-dir <dir>',
+      'directory of policy files, repeatable; a later one masks (default: policy.d in /usr/lib, /run and /etc/cfsmountd)',
+      collect,
+    )
     .option('--socket <path>', `direct socket (default: ${DEFAULTS.socket})`, absolute)
     .option('--bus <bus>', 'system, none, or an address unix:path=… (default: system, if there is one)', busAddress)
     .option('--repo <dir>', 'further image repository, repeatable; its objects need fs-verity', collect)

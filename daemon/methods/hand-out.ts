@@ -11,6 +11,7 @@ import { requireAllowed, type Service } from '../service.js';
 import type { Caller, Reply } from '../transport/peer.js';
 import type { FoundFacts } from '../worker/jobs.js';
 import type { CallerUserns } from '../userns.js';
+import { judgedImage } from './judge-image.js';
 import type { OpenedImage } from './open-image.js';
 import type { Stores } from './stores.js';
 
@@ -63,10 +64,10 @@ async function build({ features, workers }: Service, plan: MountPlan, payer: num
 export async function handOut(service: Service, task: HandOut): Promise<HandedOut> {
   const { image, facts, stores, userns, options, caller } = task;
   requireFeatures(service, image, stores);
-  const { mountsPerUser } = service.current().policy.limits;
-  const judged = { digest: image.digest, contents: facts };
+  const { limits } = service.current().policy;
+  const judged = judgedImage(image, facts);
   const { rule, nosuid, noexec } = requireAllowed(service, judged, caller);
-  using place = service.accounts.reserve(userns.payer, mountsPerUser);
+  using place = service.accounts.reserve(userns.payer, limits);
   image.keep?.();
   const plan: MountPlan = {
     image: image.file,

@@ -9,7 +9,8 @@ import type { Service } from '../service.js';
 import type { Caller, Reply } from '../transport/peer.js';
 
 function describe(service: Service, image: ListedImage, caller: Caller): ImageEntry[] {
-  const trust = findTrust(service.current().policy, image.claimed, caller);
+  const found = image.name === '' ? undefined : { repository: image.repository.path, name: image.name };
+  const trust = findTrust(service.current().policy, { digest: image.claimed, found }, caller, Date.now());
   if (trust.verdict === 'deny' && caller.uid !== 0) return [];
   using file = openListed(image);
   if (!file) return [];
