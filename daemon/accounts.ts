@@ -7,8 +7,10 @@ import { procPath } from '../core/kernel/file.js';
 import { IN_IGNORED, IN_Q_OVERFLOW, IN_UNMOUNT, readInotify, watchUnmount } from '../core/kernel/inotify.js';
 import { watch } from '../core/kernel/poll.js';
 import { RequestError } from '../core/wire/errors.js';
+import type { Limits } from '../policy/policy.js';
 import type { Ledger } from './ledger.js';
 import type { LiveMount } from './live-mount.js';
+import { createRate } from './rate.js';
 
 /** Room for one more mount of a user: turned into a live mount, or given back when disposed. */
 export interface Reservation {
@@ -18,8 +20,8 @@ export interface Reservation {
 }
 
 export interface Accounts {
-  /** Throws QuotaExceeded when the user has `limit` mounts, live or in the making. */
-  reserve(payer: number, limit: number): Reservation;
+  /** Throws QuotaExceeded when the user, or all users together, have as many mounts as they may, live or in the making, or the user got too many of late. */
+  reserve(payer: number, limits: Limits): Reservation;
   list(): LiveMount[];
   count(): number;
   close(): void;
@@ -31,9 +33,12 @@ export function openAccounts(ledger: Ledger, onChange: (event: 'mounted' | 'rele
   const live = table.mounts();
   /** Mounts of each payer, live and in the making. */
   const held = new Map<number, number>();
+  let total = 0;
+  const rate = createRate();
 
   function addHeld(payer: number, difference: 1 | -1): void {
     const count = (held.get(payer) ?? 0) + difference;
+    total += difference;
     if (count === 0) held.delete(payer);
     else held.set(payer, count);
   }
@@ -89,14 +94,24 @@ export function openAccounts(ledger: Ledger, onChange: (event: 'mounted' | 'rele
     return entry;
   }
 
+  function requireRoom(payer: number, { mountsPerUser, mountsTotal }: Limits): void {
+    if ((held.get(payer) ?? 0) >= mountsPerUser) {
+      throw new RequestError('QuotaExceeded', `uid ${payer} has ${mountsPerUser} live mounts, the most the policy allows`, {
+        hint: 'unmount some, or ask the administrator to raise mounts-per-user in [limits]',
+      });
+    }
+    if (mountsTotal !== null && total >= mountsTotal) {
+      throw new RequestError('QuotaExceeded', `all users together have ${mountsTotal} live mounts, the most the policy allows`, {
+        hint: 'try again later, or ask the administrator to raise mounts-total in [limits]',
+      });
+    }
+  }
+
   return {
-    reserve(payer, limit) {
+    reserve(payer, limits) {
       drain();
-      if ((held.get(payer) ?? 0) >= limit) {
-        throw new RequestError('QuotaExceeded', `uid ${payer} has ${limit} live mounts, the most the policy allows`, {
-          hint: 'unmount some, or ask the administrator to raise mounts-per-user in [limits]',
-        });
-      }
+      requireRoom(payer, limits);
+      const giveBack = limits.mountsPerMinute === null ? undefined : rate.take(payer, limits.mountsPerMinute);
       addHeld(payer, 1);
       let open = true;
       return {
@@ -106,7 +121,10 @@ export function openAccounts(ledger: Ledger, onChange: (event: 'mounted' | 'rele
           return entry;
         },
         [Symbol.dispose]() {
-          if (open) addHeld(payer, -1);
+          if (open) {
+            addHeld(payer, -1);
+            giveBack?.();
+          }
           open = false;
         },
       };

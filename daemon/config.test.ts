@@ -23,8 +23,8 @@ const parse = (...flags: string[]) =>
 
 test('without flags and file, the documented defaults hold', () => {
   assert.deepEqual(parse(), {
-    policyDirectories: ['/etc/cfsmountd/policy.d'],
-    keyDirectories: ['/etc/cfsmountd/keys.d', '/run/cfsmountd/keys.d', '/usr/lib/cfsmountd/keys.d'],
+    policyDirectories: ['/usr/lib/cfsmountd/policy.d', '/run/cfsmountd/policy.d', '/etc/cfsmountd/policy.d'],
+    keyDirectories: ['/usr/lib/cfsmountd/keys.d', '/run/cfsmountd/keys.d', '/etc/cfsmountd/keys.d'],
     socket: '/run/cfsmountd/socket',
     bus: 'system',
     repositories: [],

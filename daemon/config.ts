@@ -5,14 +5,14 @@ import { Command, InvalidArgumentError } from 'commander';
 import { getStaticTOMLValue, parseTOML } from 'toml-eslint-parser';
 import * as z from 'zod';
 
-import { KEY_DIRECTORIES } from '../core/signature/key-files.js';
+import { whyReplaceable } from '../core/kernel/trusted-path.js';
 import { DEFAULT_SOCKET } from '../core/wire/names.js';
 import { VERSION } from '../core/wire/version.js';
-import { whyReplaceable } from './trusted-path.js';
+import { KEY_DIRECTORIES, POLICY_DIRECTORIES } from '../policy/files/directories.js';
 
 export interface Config {
   readonly policyDirectories: readonly string[];
-  /** Of certificates that are trusted to sign images; the first counts most. */
+  /** Of certificates that are trusted to sign images; a file of a later one masks those of the same name. */
   readonly keyDirectories: readonly string[];
   readonly socket: string;
   /** "system": if there is one; "none"; or an address of the form unix:path=…. */
@@ -30,7 +30,7 @@ export class ConfigError extends Error {
 
 const DEFAULT_CONFIG = '/etc/cfsmountd/cfsmountd.conf';
 const DEFAULTS: Config = {
-  policyDirectories: ['/etc/cfsmountd/policy.d'],
+  policyDirectories: POLICY_DIRECTORIES,
   keyDirectories: KEY_DIRECTORIES,
   socket: DEFAULT_SOCKET,
   bus: 'system',
@@ -119,10 +119,14 @@ export function createProgram(): Command {
     .description('Mounts trusted composefs and EROFS images for unprivileged callers.')
     .version(VERSION)
     .option('--config <file>', `configuration file (default: ${DEFAULT_CONFIG}, if it is there)`)
-    .option('--policy-dir <dir>', `directory of policy files, repeatable (default: ${DEFAULTS.policyDirectories[0]})`, collect)
+    .option(
+      '--policy-dir <dir>',
+      'directory of policy files, repeatable; a later one masks (default: policy.d in /usr/lib, /run and /etc/cfsmountd)',
+      collect,
+    )
     .option(
       '--key-dir <dir>',
-      'directory of certificates that may sign images, repeatable, the first counts most (default: keys.d in /etc/cfsmountd, /run/cfsmountd and /usr/lib/cfsmountd)',
+      'directory of certificates that may sign images, repeatable; a later one masks (default: keys.d in /usr/lib, /run and /etc/cfsmountd)',
       collect,
     )
     .option('--socket <path>', `direct socket (default: ${DEFAULTS.socket})`, absolute)

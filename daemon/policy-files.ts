@@ -1,30 +1,31 @@
-// Reads the policy directories: every file must be root's alone, or nothing is loaded.
-import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
-
+// The policy with the repositories it names, opened: what is in force is used as one, and closed as one.
 import { isErrno } from '../core/kernel/error.js';
-import { gidOf, uidOf } from '../core/kernel/identity.js';
-import { statAt } from '../core/kernel/stat.js';
-import { KeyFileError, readKeyFiles } from '../core/signature/key-files.js';
+import { groupsOf } from '../core/kernel/identity.js';
+import { whyTreeReplaceable } from '../core/kernel/trusted-path.js';
 import type { TrustedKeys } from '../core/signature/verify.js';
-import { loadPolicy, type PolicyText } from '../policy/load.js';
+import { readKeysFrom } from '../policy/files/read-keys.js';
+import { readPolicyFrom } from '../policy/files/read-policy.js';
 import type { Policy, Repository as RepositoryEntry } from '../policy/policy.js';
 import { PolicyError } from '../policy/problem.js';
 import { closeRepository, openRepository, type Repository } from './repositories.js';
-import { whyReplaceable, whyTreeReplaceable } from './trusted-path.js';
 
 /** The policy in force, and the repositories it opened. */
 export interface LoadedPolicy {
   readonly policy: Policy;
   readonly repositories: readonly Repository[];
   readonly keys: TrustedKeys;
+  /** Digests that rules name. */
+  readonly digests: number;
   /** Milliseconds since 1970. */
   readonly loaded: number;
+  /** The groups of a user as this host knew them when it was first asked under this policy. */
+  groupsOf(uid: number): readonly number[];
 }
 
 export interface PolicySources {
+  /** A file of a later one masks those of the same name. */
   readonly directories: readonly string[];
-  /** Of certificates; the first counts most. */
+  /** Of certificates, in the same way. */
   readonly keyDirectories: readonly string[];
   /** Further repositories; objects need fs-verity. */
   readonly repositories: readonly string[];
@@ -35,44 +36,6 @@ export interface PolicySources {
 const refuse = (file: string, line: number, message: string): never => {
   throw new PolicyError([{ file, line, message }]);
 };
-
-function readPolicyFile(path: string): PolicyText {
-  if (statAt(null, path).type !== 'file') refuse(path, 1, 'is not a regular file; remove it');
-  const why = whyReplaceable(path);
-  if (why) refuse(path, 1, why);
-  return { path, text: new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(readFileSync(path)) };
-}
-
-function readPolicyDirectory(directory: string): PolicyText[] {
-  let names: string[];
-  try {
-    names = readdirSync(directory).sort();
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
-    throw error;
-  }
-  const why = whyReplaceable(directory);
-  if (why) refuse(directory, 1, why);
-  return names.filter((name) => name.endsWith('.toml')).map((name) => readPolicyText(join(directory, name)));
-}
-
-function readPolicyText(path: string): PolicyText {
-  try {
-    return readPolicyFile(path);
-  } catch (error) {
-    if (error instanceof TypeError) return refuse(path, 1, 'is not UTF-8 text; save it as UTF-8');
-    throw error;
-  }
-}
-
-function readTrustedKeys(directories: readonly string[]): TrustedKeys {
-  try {
-    return readKeyFiles(directories, whyReplaceable);
-  } catch (error) {
-    if (error instanceof KeyFileError) return refuse(error.file, error.line, error.message);
-    throw error;
-  }
-}
 
 function openPolicyRepository({ path, objects, source }: RepositoryEntry): Repository {
   try {
@@ -98,10 +61,26 @@ function openDefaultRepositories(paths: readonly string[], taken: ReadonlySet<st
   });
 }
 
+/** Different digests of rules, and those of each list; one that is in several lists counts in each. */
+function countDigests({ rules }: Policy): number {
+  const lists = new Set(rules.flatMap(({ list }) => list ?? []));
+  const inLists = [...lists].reduce((sum, { size }) => sum + size, 0);
+  return new Set(rules.flatMap(({ digests }) => [...digests])).size + inLists;
+}
+
+function rememberGroups(): (uid: number) => readonly number[] {
+  const known = new Map<number, readonly number[]>();
+  return (uid) => {
+    const groups = known.get(uid) ?? groupsOf(uid);
+    known.set(uid, groups);
+    return groups;
+  };
+}
+
 /** Reads everything anew. Throws PolicyError, or whatever else stands in the way; nothing is left open then. */
 export function readPolicy(sources: PolicySources): LoadedPolicy {
-  const policy = loadPolicy(sources.directories.flatMap(readPolicyDirectory), { uidOf, gidOf });
-  const keys = readTrustedKeys(sources.keyDirectories);
+  const policy = readPolicyFrom(sources.directories);
+  const keys = readKeysFrom(sources.keyDirectories);
   const repositories: Repository[] = [];
   try {
     const flagged = sources.repositories.map(
@@ -112,7 +91,7 @@ export function readPolicy(sources: PolicySources): LoadedPolicy {
     }
     const taken = new Set(repositories.map(({ path }) => path));
     repositories.push(...openDefaultRepositories(sources.defaultRepositories, taken));
-    return { policy, repositories, keys, loaded: Date.now() };
+    return { policy, repositories, keys, digests: countDigests(policy), loaded: Date.now(), groupsOf: rememberGroups() };
   } catch (error) {
     repositories.forEach(closeRepository);
     throw error;

@@ -13,7 +13,7 @@ export type Answer =
   | { readonly verdict: 'granted' }
   | {
       readonly verdict: 'refused';
-      /** For the caller; on one line. */
+      /** For the caller, as a clause in which polkit is `it`; on one line. */
       readonly because: string;
       readonly hint: string;
       /** For the journal. */
@@ -41,8 +41,7 @@ export function createAuthority(bus: BusConnection | undefined, patience = PATIE
   let asked = 0;
   return async (caller, question) => {
     try {
-      if (bus === undefined)
-        throw new Refusal('a rule leaves it to polkit, and there is no system bus', 'ask the administrator to install polkit');
+      if (bus === undefined) throw new Refusal('there is no system bus', 'ask the administrator to install polkit');
       await ask(bus, caller, question, { patience, cancellationId: `cfsmountd ${(asked += 1)}` });
       return { verdict: 'granted' };
     } catch (error) {
@@ -53,7 +52,7 @@ export function createAuthority(bus: BusConnection | undefined, patience = PATIE
 }
 
 function failed(cause: unknown): Refusal {
-  return new Refusal('polkit could not be asked', "the service's log says more", cause);
+  return new Refusal('it could not be asked', "the service's log says more", cause);
 }
 
 interface Terms {
@@ -89,7 +88,7 @@ async function ask(bus: BusConnection, caller: Caller, question: Question, { pat
     bus.call({ ...cancel, timeout: patience.alone }).catch(() => undefined);
     requirePresent(caller, left.signal);
     throw new Refusal(
-      `polkit did not answer within ${timeout / 1000} s`,
+      `it did not answer within ${timeout / 1000} s`,
       'try again, or ask the administrator to look at polkit',
       error,
     );
@@ -98,7 +97,7 @@ async function ask(bus: BusConnection, caller: Caller, question: Question, { pat
 
 function requirePresent(caller: Caller, left: AbortSignal): void {
   if (left.aborted || caller.isGone())
-    throw new Refusal('the caller left before polkit had answered', 'stay connected until the answer');
+    throw new Refusal('the caller left before it had answered', 'stay connected until the answer');
 }
 
 /** The unique name of polkitd, which is started if need be: only this very process is believed. */
@@ -113,11 +112,7 @@ async function findPolkit(bus: BusConnection): Promise<string> {
     return await ownerOf(bus, POLKIT);
   } catch (error) {
     if (!(error instanceof BusError) || !(NO_SERVICE.test(error.errorName) || error.errorName === NO_OWNER)) throw error;
-    throw new Refusal(
-      'a rule leaves it to polkit, and there is none on this host',
-      'ask the administrator to install polkit',
-      error,
-    );
+    throw new Refusal('there is none on this host', 'ask the administrator to install polkit', error);
   }
 }
 
@@ -132,10 +127,9 @@ function requireAuthorized(result: unknown, { mayInteract }: Caller): void {
   if (authorized === true) return;
   if (challenge === true && !mayInteract)
     throw new Refusal(
-      'polkit would ask for a password, and this call does not allow that',
+      'it would ask for a password, and this call does not allow that',
       'set ALLOW_INTERACTIVE_AUTHORIZATION in the call',
     );
-  if (challenge === true)
-    throw new Refusal('nobody gave polkit a password', 'run an agent of polkit, as desktops and pkttyagent do');
-  throw new Refusal('polkit says no', "ask the administrator for a rule of polkit's that says yes");
+  if (challenge === true) throw new Refusal('nobody gave it a password', 'run an agent of polkit, as desktops and pkttyagent do');
+  throw new Refusal('it says no', "ask the administrator for a rule of polkit's that says yes");
 }

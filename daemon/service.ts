@@ -1,6 +1,6 @@
 // Everything a method needs, in one place. Made by main.ts, taken apart in reverse order.
-import { allows, decide, findTrust, type Allow, type Deny, type Trust } from '../policy/decide.js';
-import type { Contents } from '../policy/policy.js';
+import { decide, findTrust, usefulAlgorithms, type Allow, type Deny, type Trust } from '../policy/decide.js';
+import type { JudgedImage, KnownImage } from '../policy/policy.js';
 import type { VerityAlgorithm, VerityDigest } from '../core/image/digest.js';
 import { digestAlgorithm } from '../core/image/digest.js';
 import { RequestError } from '../core/wire/errors.js';
@@ -13,6 +13,7 @@ import type { KeptSuperblocks } from './kept-superblocks.js';
 import type { Log } from './log.js';
 import type { MountsInMaking } from './making.js';
 import type { Measurer } from './measure.js';
+import type { Authorize } from './polkit.js';
 import type { Parking } from './parking.js';
 import type { LoadedPolicy } from './policy-files.js';
 import type { Caller } from './transport/peer.js';
@@ -33,47 +34,68 @@ export interface Service {
   current(): LoadedPolicy;
   /** Keeps the policy's repositories open until disposed. */
   hold(): Disposable;
+  /** Asks polkit. */
+  readonly authorize: Authorize;
   /** Reads the policy again. Throws PolicyError, and the old one stays. */
   reload(): void;
-}
-
-/** An image as the policy judges it. */
-export interface JudgedImage {
-  readonly digest: VerityDigest;
-  readonly contents: Contents;
 }
 
 function notTrusted({ because, hint }: Deny): RequestError {
   return new RequestError('NotTrusted', because, { hint });
 }
 
-/** A digest that some rule names for the caller, or the RequestError NotTrusted that says whom to ask. Allows nothing yet. */
-export function requireTrusted(service: Service, digest: VerityDigest, caller: Caller): Trust {
-  const trust = findTrust(service.current().policy, digest, caller);
+/** An image that some rule trusts for the caller, or the RequestError NotTrusted that says whom to ask. Allows nothing yet. */
+export function requireTrusted(service: Service, image: KnownImage, caller: Caller): Trust {
+  const trust = findTrust(service.current().policy, image, caller, Date.now());
   if (trust.verdict === 'deny') throw notTrusted(trust);
   return trust;
 }
 
-/** A decision that allowed, or the RequestError NotTrusted that tells the caller why not and whom to ask. */
-export function requireAllowed(service: Service, image: JudgedImage, caller: Caller): Allow {
-  const decision = decide(service.current().policy, image, caller);
-  if (decision.verdict === 'deny') throw notTrusted(decision);
-  return decision;
+/** What polkit granted the caller of a request: this action, for this image, as this rule wants it. */
+export interface Granted {
+  readonly digest: VerityDigest;
+  readonly rule: string;
+  readonly action: string;
 }
 
-/** Refuses a caller for whom no rule could allow anything, before any work is done for it. */
-export function requireAnyRule(service: Service, caller: Caller): readonly VerityDigest[] {
-  const digests = allows(service.current().policy, caller);
-  if (digests.length > 0) return digests;
+/** A decision that allowed, or the RequestError that tells the caller why not and whom to ask. Throws GrantNeeded if that is polkit. */
+export function requireAllowed(service: Service, image: JudgedImage, caller: Caller, granted?: Granted): Allow {
+  const decision = decide(service.current().policy, image, caller, Date.now());
+  if (decision.verdict === 'deny') throw notTrusted(decision);
+  if (decision.verdict === 'allow') return decision;
+  const { digest } = image;
+  const { rule, action } = decision;
+  if (granted?.digest !== digest || granted.rule !== rule || granted.action !== action)
+    throw new GrantNeeded({ digest, rule, action });
+  return { ...decision, verdict: 'allow' };
+}
+
+/** Allowed as soon as polkit grants it. Never leaves the daemon: `withGrant` asks. */
+export class GrantNeeded extends Error {
+  override readonly name = 'GrantNeeded';
+  readonly needed: Granted;
+
+  constructor(needed: Granted) {
+    super(`polkit has to grant ${needed.action}`);
+    this.needed = needed;
+  }
+}
+
+/**
+ * The hash algorithms that could lead to a trusted digest, the likelier first. Refuses a caller for whom no rule could allow anything, before any work is done for
+ * it. `byName`: the service looks the image up itself.
+ */
+export function requireAnyRule(service: Service, caller: Caller, byName: boolean): readonly VerityAlgorithm[] {
+  const algorithms = usefulAlgorithms(service.current().policy, caller, Date.now(), byName);
+  if (algorithms.length > 0) return algorithms;
   throw new RequestError('NotTrusted', `no image is trusted for uid ${caller.uid}`, {
     hint: 'ask the administrator for a rule in policy.d that names the digest of the image and your user or group',
   });
 }
 
-/** The hash algorithms that could lead to an allowed digest, the likelier first. */
-export function usefulAlgorithms(allowed: readonly VerityDigest[], { digest }: ImageOptions): VerityAlgorithm[] {
-  if (digest !== undefined) return [digestAlgorithm(digest)];
-  return [...new Set(allowed.map(digestAlgorithm))].sort();
+/** Those of the algorithms to try: the one of the digest that the caller expects, if it says which. */
+export function algorithmsToTry(useful: readonly VerityAlgorithm[], { digest }: ImageOptions): readonly VerityAlgorithm[] {
+  return digest === undefined ? useful : [digestAlgorithm(digest)];
 }
 
 export function requireExpectedDigest(actual: VerityDigest, { digest: expected }: ImageOptions): void {

@@ -1,40 +1,72 @@
 // Who signed an image, as far as signatures are at hand: the one the caller brings, and those of the repositories.
+import { createHash } from 'node:crypto';
+
 import type { VerityDigest } from '../core/image/digest.js';
 import { FormatError } from '../core/image/format-error.js';
-import { type TrustedKeys, verifySignature } from '../core/signature/verify.js';
-import { readSignature, type Repository } from './repositories.js';
+import type { Certificate } from '../core/signature/certificate.js';
+import { findSigner, requireInForce, type TrustedKeys } from '../core/signature/verify.js';
+import type { ImageOptions } from '../core/wire/requests.js';
+import type { KnownImage } from '../policy/policy.js';
+import type { LoadedPolicy } from './policy-files.js';
+import { readSignature } from './repositories.js';
 
 /** What a rule about signatures is told. */
-export interface SignatureFacts {
-  /** SHA-256 fingerprints, in lower-case hex digits, of certificates in force whose signature over the digest was verified. */
-  readonly signedBy: readonly string[];
-  /** Why a signature that is there counts for nothing; absent if there is none, or all count. */
-  readonly signatureProblem?: string;
-}
+export type SignatureFacts = Pick<KnownImage, 'signedBy' | 'signatureProblem'>;
 
-export interface SignedImage {
-  /** Of the image as it was measured. */
-  readonly digest: VerityDigest;
-  readonly repositories: readonly Repository[];
+type Signature = Uint8Array | undefined;
+
+/** Whether any rule asks who signed an image: else nobody has to look. */
+export function asksForSigners({ policy }: LoadedPolicy): boolean {
+  return policy.rules.some(({ signature }) => signature !== null);
 }
 
 /** Looks at every signature there is; one that is broken takes nothing from the others. */
 export function findSigners(
-  { digest, repositories }: SignedImage,
-  brought: Uint8Array | undefined,
-  keys: TrustedKeys,
+  loaded: LoadedPolicy,
+  digest: VerityDigest,
+  { signature }: Pick<ImageOptions, 'signature'>,
 ): SignatureFacts {
-  const stored = repositories.map((repository) => readSignature(repository, digest));
+  const { keys, repositories } = loaded;
   const signedBy = new Set<string>();
-  let signatureProblem: string | undefined;
-  for (const signature of [brought, ...stored]) {
-    if (signature === undefined) continue;
+  const problems: string[] = [];
+  const look = (one: Signature, find: typeof findSigner): void => {
+    if (one === undefined) return;
     try {
-      signedBy.add(verifySignature(signature, digest, keys, Date.now()).fingerprint);
+      const signer = find(one, digest, keys);
+      requireInForce(signer, keys, Date.now());
+      signedBy.add(signer.fingerprint);
     } catch (error) {
       if (!(error instanceof FormatError)) throw error;
-      signatureProblem ??= error.message;
+      problems.push(error.message);
     }
-  }
+  };
+  look(signature, findSigner);
+  for (const repository of repositories) look(readSignature(repository, digest), findSignerOnce);
+  const [signatureProblem] = problems;
   return { signedBy: [...signedBy], ...(signatureProblem === undefined ? {} : { signatureProblem }) };
+}
+
+/** Most signatures of one set of certificates whose outcome is kept, some hundred bytes each. */
+const MAX_KEPT = 8192;
+const kept = new WeakMap<TrustedKeys, Map<string, Certificate | FormatError>>();
+
+/** As findSigner, for signatures of repositories: whoever lists all images has each verified once, not each time. */
+function findSignerOnce(signature: Uint8Array, digest: VerityDigest, keys: TrustedKeys): Certificate {
+  const outcomes = kept.get(keys) ?? new Map<string, Certificate | FormatError>();
+  kept.set(keys, outcomes);
+  const key = `${digest} ${createHash('sha256').update(signature).digest('base64')}`;
+  const outcome = outcomes.get(key) ?? outcomeOf(() => findSigner(signature, digest, keys));
+  if (outcomes.size >= MAX_KEPT) outcomes.clear();
+  outcomes.set(key, outcome);
+  if (outcome instanceof FormatError) throw outcome;
+  return outcome;
+}
+
+function outcomeOf(find: () => Certificate): Certificate | FormatError {
+  try {
+    return find();
+  } catch (error) {
+    if (error instanceof FormatError) return error;
+    throw error;
+  }
 }

@@ -29,10 +29,8 @@ const DRIVER_METHODS: Readonly<Record<string, () => Reply>> = {
 };
 
 function properties(service: Service): Record<string, Variant> {
-  const { policy, loaded } = service.current();
-  const digests = new Set(policy.rules.flatMap((rule) => [...rule.digests])).size;
-  const { length: repositories } = service.current().repositories;
-  const summary = encodePolicySummary({ rules: policy.rules.length, digests, repositories, loaded });
+  const { policy, digests, repositories, loaded } = service.current();
+  const summary = encodePolicySummary({ rules: policy.rules.length, digests, repositories: repositories.length, loaded });
   return {
     Version: variant('s', VERSION),
     Features: variant('as', [...service.features]),

@@ -19,6 +19,7 @@ import { trackMountsInMaking } from './making.js';
 import { createMeasurer } from './measure.js';
 import { inheritedFds, notify, startWatchdog } from './notify.js';
 import { createParking } from './parking.js';
+import { createAuthority } from './polkit.js';
 import { openPolicy } from './policy-holder.js';
 import type { Service } from './service.js';
 import { serveBus, type BusServer } from './transport/bus.js';
@@ -98,6 +99,7 @@ export async function start(config: Config, programDirectory: string, log: Log):
     log.debug({ mount: mount.id.toString(), uid: mount.uid, digest: mount.digest }, event);
   });
   const features = await probeFeatures(copies, workers);
+  let authorize = createAuthority(undefined);
   const service: Service = {
     log,
     features,
@@ -109,6 +111,7 @@ export async function start(config: Config, programDirectory: string, log: Log):
     kept,
     accounts,
     inMaking: trackMountsInMaking(),
+    authorize: (caller, question) => authorize(caller, question),
     current: policy.current,
     hold: policy.hold,
     reload() {
@@ -122,12 +125,12 @@ export async function start(config: Config, programDirectory: string, log: Log):
   const bus = busPath(config.bus);
   let stopping = false;
   if (bus !== undefined) {
-    servers.push(
-      await serveBus(bus, dispatch, callerFds.closerFor(busPayer(callerFds)), (reason) => {
-        // The service manager starts us again; live mounts go on, and calls on the bus start us too.
-        if (!stopping) throw new Error(`the bus went away: ${reason}`);
-      }),
-    );
+    const server = await serveBus(bus, dispatch, callerFds.closerFor(busPayer(callerFds)), (reason) => {
+      // The service manager starts us again; live mounts go on, and calls on the bus start us too.
+      if (!stopping) throw new Error(`the bus went away: ${reason}`);
+    });
+    authorize = createAuthority(server.connection);
+    servers.push(server);
   }
   const watchdog = startWatchdog();
   notify('READY=1');

@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { parseVerityDigest, type VerityDigest } from '../core/image/digest.js';
-import { allows, decide, findTrust } from './decide.js';
-import type { Caller, Condition, Contents, Policy, Rule } from './policy.js';
+import { decide, findTrust, usefulAlgorithms } from './decide.js';
+import { type Caller, type Condition, type Contents, DEFAULT_LIMITS, type Policy, type Rule } from './policy.js';
 
 const digest = (digit: string): VerityDigest => parseVerityDigest(`sha256:${digit.repeat(64)}`);
 const [A, B, C, NOWHERE] = [digest('a'), digest('b'), digest('c'), digest('f')];
@@ -20,7 +20,16 @@ function rule(
 ): Rule {
   return {
     name,
+    deny: false,
     digests: new Set(digests),
+    list: null,
+    repository: null,
+    signature: null,
+    notBefore: null,
+    notAfter: null,
+    maxEntries: null,
+    maxSize: null,
+    polkit: null,
     uids: more.users === undefined ? null : new Set(more.users),
     gids: more.groups === undefined ? null : new Set(more.groups),
     nosuid: more.nosuid ?? false,
@@ -34,7 +43,7 @@ function rule(
 }
 
 function policyOf(...rules: Rule[]): Policy {
-  return { limits: { mountsPerUser: 256 }, repositories: [], rules };
+  return { limits: DEFAULT_LIMITS, repositories: [], rules };
 }
 
 /** An image that no condition speaks against. */
@@ -47,9 +56,13 @@ const PLAIN: Contents = {
   largestUid: 0,
   largestGid: 0,
   canonical: true,
+  size: 8192,
 };
+const NOW = Date.parse('2026-11-23T12:00:00Z');
 const decideFor = (policy: Policy, wanted: VerityDigest, caller: Caller, contents = PLAIN): ReturnType<typeof decide> =>
-  decide(policy, { digest: wanted, contents }, caller);
+  decide(policy, { digest: wanted, contents }, caller, NOW);
+const trustFor = (policy: Policy, wanted: VerityDigest, caller: Caller): ReturnType<typeof findTrust> =>
+  findTrust(policy, { digest: wanted }, caller, NOW);
 
 const everyone = rule('everyone', [A]);
 const bySelf = rule('self', [A], { users: [1000] });
@@ -147,15 +160,28 @@ test('a refusal tells the audit log why each rule did not match, by name', () =>
   assert.deepEqual(denied.considered, [
     { rule: 'a', because: 'does not apply to the caller' },
     { rule: 'b', because: 'does not list the digest' },
-    { rule: 'c', because: 'neither lists the digest nor applies to the caller' },
+    { rule: 'c', because: 'does not list the digest and does not apply to the caller' },
   ]);
 });
 
-test('a caller sees the digests of its own rules, sorted, each once', () => {
-  const policy = policyOf(rule('x', [C, A], { users: [1] }), rule('y', [A], { groups: [5] }), rule('z', [B], { users: [2] }));
-  assert.deepEqual(allows(policy, { uid: 1, gids: [5] }), [A, C]);
-  assert.deepEqual(allows(policy, { uid: 2, gids: [5] }), [A, B]);
-  assert.deepEqual(allows(policy, { uid: 0, gids: [0] }), []);
+test('what could be trusted for a caller, by hash algorithm: rules of others and rules that deny count for nothing', () => {
+  const policy = policyOf(
+    rule('x', [C, A512], { users: [1] }),
+    rule('y', [A], { groups: [5] }),
+    rule('z', [A512], { users: [2] }),
+    { ...rule('d', [A512]), deny: true },
+  );
+  const useful = (uid: number, ...gids: number[]) => usefulAlgorithms(policy, { uid, gids }, NOW, false);
+  assert.deepEqual([useful(1), useful(2), useful(3, 5), useful(0, 0)], [['sha256', 'sha512'], ['sha512'], ['sha256'], []]);
+});
+
+test('what could be trusted: a rule for names counts where the image is looked up by name, and a rule out of force never', () => {
+  const named: Rule = { ...rule('n', []), repository: { path: '/r', names: null } };
+  const useful = (one: Rule, byName: boolean) => usefulAlgorithms(policyOf(one), { uid: 1, gids: [] }, NOW, byName);
+  assert.deepEqual([useful(named, true), useful(named, false)], [['sha256', 'sha512'], []]);
+  for (const out of [{ notBefore: NOW + 1 }, { notAfter: NOW - 1 }])
+    assert.deepEqual(useful({ ...rule('x', [A]), ...out }, true), []);
+  assert.deepEqual(useful({ ...rule('x', [A]), notBefore: NOW, notAfter: NOW }, true), ['sha256']);
 });
 
 const ids = fc.integer({ min: 0, max: 5 });
@@ -189,7 +215,10 @@ test('the order of rules never changes a decision', () => {
   fc.assert(
     fc.property(shuffled, anyCaller, anyDigest, ([rules, other], caller, wanted) => {
       assert.deepEqual(decideFor(policyOf(...other), wanted, caller), decideFor(policyOf(...rules), wanted, caller));
-      assert.deepEqual(allows(policyOf(...other), caller), allows(policyOf(...rules), caller));
+      assert.deepEqual(
+        usefulAlgorithms(policyOf(...other), caller, NOW, true),
+        usefulAlgorithms(policyOf(...rules), caller, NOW, true),
+      );
     }),
   );
 });
@@ -224,17 +253,17 @@ test('a further matching rule never takes a restriction away', () => {
   );
 });
 
-test('what ListImages shows is exactly what decide allows of images that no condition speaks against, and what findTrust trusts', () => {
+test('what findTrust trusts is exactly what decide allows of images that no condition speaks against, and its algorithm is a useful one', () => {
   fc.assert(
     fc.property(anyRules, anyCaller, anyDigest, (rules, caller, wanted) => {
       const policy = policyOf(...rules);
-      const listed = allows(policy, caller).includes(wanted);
       const decision = decideFor(policy, wanted, caller);
-      const trust = findTrust(policy, wanted, caller);
-      assert.equal(listed, decision.verdict === 'allow');
-      assert.equal(listed, trust.verdict === 'trusted');
+      const trust = trustFor(policy, wanted, caller);
+      assert.equal(trust.verdict === 'trusted', decision.verdict === 'allow');
+      if (trust.verdict === 'trusted') assert.ok(usefulAlgorithms(policy, caller, NOW, false).includes('sha256'));
       if (decision.verdict === 'allow' && trust.verdict === 'trusted') assert.equal(trust.rule, decision.rule);
-      if (trust.verdict === 'deny') assert.deepEqual(trust, decision);
+      if (trust.verdict === 'deny' && decision.verdict === 'deny')
+        assert.deepEqual([trust.because, trust.hint, trust.considered], [decision.because, decision.hint, decision.considered]);
     }),
   );
 });
@@ -371,7 +400,7 @@ test('a refusal of contents tells the audit log which condition of which rule fa
 
 test('whether anybody asks for the canonical form is seen in the rules that match alone', () => {
   const asks = (rules: Rule[]): boolean | undefined => {
-    const trust = findTrust(policyOf(...rules), A, { uid: 1, gids: [] });
+    const trust = trustFor(policyOf(...rules), A, { uid: 1, gids: [] });
     return trust.verdict === 'trusted' ? trust.asksCanonical : undefined;
   };
   const canonical = 'deny' as const;
@@ -389,6 +418,7 @@ const anyContents = fc.record({
   fileCapabilities: ids,
   largestUid: ids,
   largestGid: ids,
+  size: ids,
   canonical: fc.constantFrom(true, false, undefined),
 });
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { loadPolicy, type Names } from './load.js';
+import { type Names } from './load-rule.js';
+import { loadPolicy } from './load.js';
 import { PolicyError } from './problem.js';
 
 const HEX = 'ab'.repeat(32);

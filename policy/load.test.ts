@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { parseVerityDigest } from '../core/image/digest.js';
-import { loadPolicy, type Names } from './load.js';
+import { type Names } from './load-rule.js';
+import { loadPolicy } from './load.js';
 import { PolicyError } from './problem.js';
 
 const HEX = 'ab'.repeat(32);
@@ -48,15 +49,28 @@ name = "for all"
 digests = ["${D}"]
 `;
 
+const UNSAID = {
+  deny: false,
+  list: null,
+  repository: null,
+  signature: null,
+  notBefore: null,
+  notAfter: null,
+  maxEntries: null,
+  maxSize: null,
+  polkit: null,
+};
+
 test('policy taken: everything the form knows, names as ids, each part with its line', () => {
   const sha256 = parseVerityDigest(D);
   assert.deepEqual(load(COMPLETE), {
-    limits: { mountsPerUser: 12 },
+    limits: { mountsPerUser: 12, mountsPerMinute: null, mountsTotal: null },
     repositories: [{ path: '/var/lib/cfsmountd/repo', objects: 'verity', source: { file: '1.toml', line: 5 } }],
     rules: [
       {
         name: 'team images',
         digests: new Set([sha256, parseVerityDigest(`sha512:${HEX}${HEX}`)]),
+        ...UNSAID,
         uids: new Set([0, 1001]),
         gids: new Set([60]),
         nosuid: true,
@@ -70,6 +84,7 @@ test('policy taken: everything the form knows, names as ids, each part with its 
       {
         name: 'for all',
         digests: new Set([sha256]),
+        ...UNSAID,
         uids: null,
         gids: null,
         nosuid: false,
@@ -85,7 +100,7 @@ test('policy taken: everything the form knows, names as ids, each part with its 
 });
 
 test('policy taken: no files, empty files and comments alone allow nothing and limit to 256 mounts', () => {
-  const nothing = { limits: { mountsPerUser: 256 }, repositories: [], rules: [] };
+  const nothing = { limits: { mountsPerUser: 256, mountsPerMinute: null, mountsTotal: null }, repositories: [], rules: [] };
   assert.deepEqual(load(), nothing);
   assert.deepEqual(load('', '# nothing yet\n', '[limits]\n', 'rule = []'), nothing);
 });

@@ -1,6 +1,6 @@
-import { parseVerityDigest, type VerityDigest } from '../core/image/digest.js';
-import { FormatError } from '../core/image/format-error.js';
-import { DEFAULT_MOUNTS_PER_USER, type Policy, type Repository, type Rule, type Source } from './policy.js';
+import { type DigestList, readDigestList } from './digest-list.js';
+import { type EntryContext, type Names, readRule } from './load-rule.js';
+import { DEFAULT_LIMITS, type Limits, type Policy, type Repository, type Rule, type Source } from './policy.js';
 import { type Problem, PolicyError, nearest, quote } from './problem.js';
 import { type PolicyFile, type RuleEntry, knownKeys, policyFile } from './schema.js';
 import { type Path, type TomlDocument, readToml } from './toml.js';
@@ -11,40 +11,50 @@ export interface PolicyText {
   readonly text: string;
 }
 
-/** How names of users and groups become host ids; undefined for a name nobody has. */
-export interface Names {
-  uidOf(name: string): number | undefined;
-  gidOf(name: string): number | undefined;
+/** A file of digests. */
+export interface ListText {
+  readonly path: string;
+  readonly bytes: Uint8Array;
+}
+
+/** What the files refer to. */
+export interface Surroundings extends Names {
+  /** The list of this name (NAME.list); undefined if there is none. Throws PolicyError if it may not be used. */
+  listNamed?(name: string): ListText | undefined;
 }
 
 /** What the files say, while it is gathered. */
 interface Draft {
-  limits: { mountsPerUser: number; source: Source } | undefined;
+  limits: { values: Limits; source: Source } | undefined;
   readonly repositories: Repository[];
   readonly rules: Rule[];
   readonly problems: Problem[];
+  /** Each read once, however many rules name it. */
+  readonly lists: Map<string, DigestList | undefined>;
+  /** Repositories that rules name, and where. */
+  readonly named: { path: string; source: Source }[];
 }
 
 /**
  * Makes one policy of all policy files, in the order given (by name). They hold together or not at all: with any problem in any of them a PolicyError
  * lists every problem found. No files, or files without rules, allow nothing.
  */
-export function loadPolicy(files: readonly PolicyText[], names: Names): Policy {
-  const draft: Draft = { limits: undefined, repositories: [], rules: [], problems: [] };
+export function loadPolicy(files: readonly PolicyText[], surroundings: Surroundings): Policy {
+  const draft: Draft = { limits: undefined, repositories: [], rules: [], problems: [], lists: new Map(), named: [] };
   for (const file of files) {
     try {
-      addFile(draft, file, names);
+      addFile(draft, file, surroundings);
     } catch (error) {
       if (!(error instanceof PolicyError)) throw error;
       draft.problems.push(...error.problems);
     }
   }
+  requireTrustedRepositories(draft);
   if (draft.problems.length > 0) throw new PolicyError(draft.problems);
-  const mountsPerUser = draft.limits?.mountsPerUser ?? DEFAULT_MOUNTS_PER_USER;
-  return { limits: { mountsPerUser }, repositories: draft.repositories, rules: draft.rules };
+  return { limits: draft.limits?.values ?? DEFAULT_LIMITS, repositories: draft.repositories, rules: draft.rules };
 }
 
-function addFile(draft: Draft, { path: file, text }: PolicyText, names: Names): void {
+function addFile(draft: Draft, { path: file, text }: PolicyText, surroundings: Surroundings): void {
   const document = readToml(file, text);
   const content = requireSchema(file, document);
   const sourceOf = (path: Path): Source => ({ file, line: document.lineOf(path) });
@@ -53,7 +63,7 @@ function addFile(draft: Draft, { path: file, text }: PolicyText, names: Names): 
     addRepository(draft, { ...entry, source: sourceOf(['repository', index]) });
   }
   for (const [index, entry] of content.rule.entries()) {
-    addRule(draft, entry, (path) => sourceOf(['rule', index, ...path]), names);
+    addRule(draft, entry, (path) => sourceOf(['rule', index, ...path]), surroundings);
   }
 }
 
@@ -82,7 +92,12 @@ function addLimits(draft: Draft, limits: NonNullable<PolicyFile['limits']>, sour
     draft.problems.push({ ...source, message: `[limits] stands already at ${at(draft.limits.source)}; keep one of the two` });
     return;
   }
-  draft.limits = { mountsPerUser: limits['mounts-per-user'] ?? DEFAULT_MOUNTS_PER_USER, source };
+  const values = {
+    mountsPerUser: limits['mounts-per-user'] ?? DEFAULT_LIMITS.mountsPerUser,
+    mountsPerMinute: limits['mounts-per-minute'] ?? DEFAULT_LIMITS.mountsPerMinute,
+    mountsTotal: limits['mounts-total'] ?? DEFAULT_LIMITS.mountsTotal,
+  };
+  draft.limits = { values, source };
 }
 
 function addRepository(draft: Draft, repository: Repository): void {
@@ -95,58 +110,43 @@ function addRepository(draft: Draft, repository: Repository): void {
     });
 }
 
-function addRule(draft: Draft, entry: RuleEntry, sourceOf: (path: Path) => Source, names: Names): void {
+function addRule(draft: Draft, entry: RuleEntry, sourceOf: (path: Path) => Source, surroundings: Surroundings): void {
   const refuse = (path: Path, message: string): void =>
     void draft.problems.push({ ...sourceOf(path), message: `rule ${quote(entry.name)}: ${message}` });
   const earlier = draft.rules.find((other) => other.name === entry.name);
   if (earlier !== undefined) refuse([], `a rule of this name stands already at ${at(earlier.source)}; rename one of the two`);
-  draft.rules.push({
-    name: entry.name,
-    digests: readDigests(entry.digests, refuse),
-    uids: readIds('user', entry.users, (name) => names.uidOf(name), refuse),
-    gids: readIds('group', entry.groups, (name) => names.gidOf(name), refuse),
-    nosuid: entry.nosuid,
-    noexec: entry.noexec,
-    devices: entry.devices,
-    setuid: entry.setuid,
-    fcaps: entry.fcaps,
-    canonical: entry.canonical,
-    source: sourceOf([]),
-  });
+  if (entry.repository !== undefined) draft.named.push({ path: entry.repository, source: sourceOf(['repository']) });
+  const readList: EntryContext['readList'] = (name) => {
+    if (!draft.lists.has(name)) draft.lists.set(name, readListNamed(draft, name, surroundings, refuse));
+    return draft.lists.get(name);
+  };
+  draft.rules.push(readRule(entry, { names: surroundings, readList, sourceOf, refuse }));
 }
 
-function readDigests(texts: readonly string[], refuse: (path: Path, message: string) => void): Set<VerityDigest> {
-  const digests = new Set<VerityDigest>();
-  for (const [index, text] of texts.entries()) {
-    try {
-      digests.add(parseVerityDigest(text));
-    } catch (error) {
-      if (!(error instanceof FormatError)) throw error;
-      refuse(['digests', index], `${error.message}; write it as "fsverity digest IMAGE" prints it`);
-    }
+function readListNamed(
+  draft: Draft,
+  name: string,
+  { listNamed }: Surroundings,
+  refuse: EntryContext['refuse'],
+): DigestList | undefined {
+  try {
+    const text = listNamed?.(name);
+    if (text !== undefined) return readDigestList(text.path, text.bytes);
+    refuse(['digest-file'], `there is no file ${quote(name)} beside the policy files; create it, or take digest-file out`);
+  } catch (error) {
+    if (!(error instanceof PolicyError)) throw error;
+    draft.problems.push(...error.problems);
   }
-  return digests;
+  return undefined;
 }
 
-function readIds(
-  kind: 'user' | 'group',
-  entries: readonly (string | number)[] | undefined,
-  idOf: (name: string) => number | undefined,
-  refuse: (path: Path, message: string) => void,
-): Set<number> | null {
-  if (entries === undefined) return null;
-  const ids = new Set<number>();
-  for (const [index, entry] of entries.entries()) {
-    const id = typeof entry === 'number' ? entry : idOf(entry);
-    if (id === undefined) refuse([`${kind}s`, index], describeUnknownName(kind, String(entry)));
-    else ids.add(id);
+/** A name is worth no more than the right to change what it stands for. */
+function requireTrustedRepositories({ named, repositories, problems }: Draft): void {
+  for (const { path, source } of named) {
+    if (repositories.some((repository) => repository.path === path && repository.objects === 'trusted')) continue;
+    const mend = `write [[repository]] with path = ${quote(path)} and objects = "trusted"`;
+    problems.push({ ...source, message: `names are believed only in a repository that root alone can write; ${mend}` });
   }
-  return ids;
-}
-
-function describeUnknownName(kind: 'user' | 'group', name: string): string {
-  const mend = /^\d+$/.test(name) ? 'write an id without quotes' : `create the ${kind} first, or write its id`;
-  return `this system has no ${kind} ${quote(name)}; ${mend}`;
 }
 
 function at(source: Source): string {

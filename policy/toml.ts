@@ -14,6 +14,9 @@ const MAX_TEXT = 2 ** 20;
 /** A policy has at most four steps (rule, index, users, index); more is not looked at, so that nothing here recurses without bound. */
 const MAX_DEPTH = 6;
 
+/** Where TOML's own dates may stand; they become their text. */
+const TIME_KEYS: readonly (string | number)[] = ['not-before', 'not-after'];
+
 type Table = Record<string, unknown>;
 
 /** Reads one TOML 1.0 file into plain values and remembers where each stood. Throws PolicyError. */
@@ -95,6 +98,12 @@ function convert(context: Context, path: Path, node: AST.TOMLContentNode): unkno
     return ensureTable(context, path);
   }
   if (node.kind === 'string' || node.kind === 'integer' || node.kind === 'boolean') return node.value;
+  const last = path.at(-1);
+  if ((node.kind === 'offset-date-time' || node.kind === 'local-date') && TIME_KEYS.includes(last!)) return node.datetime;
+  if (node.kind === 'local-date-time' && TIME_KEYS.includes(last!)) {
+    context.refuse(line, `${quote(String(last))} has no time zone; write it with one: ${node.datetime}Z`);
+    return undefined;
+  }
   context.refuse(
     line,
     `${quote(String(path.findLast((key) => typeof key === 'string')))} is a ${node.kind}; write a text, a whole number, true or false`,

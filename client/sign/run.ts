@@ -5,10 +5,12 @@ import { FormatError } from '../../core/image/format-error.js';
 import { readAt } from '../../core/kernel/file.js';
 import { statFd } from '../../core/kernel/stat.js';
 import { type Certificate, MAX_CERTIFICATE_BYTES, parseCertificate } from '../../core/signature/certificate.js';
-import { KEY_DIRECTORIES, KeyFileError, readKeyFiles } from '../../core/signature/key-files.js';
 import { makeSignature } from '../../core/signature/make-signature.js';
 import { type TrustedKeys, requireInForce, verifySignature } from '../../core/signature/verify.js';
 import { RequestError } from '../../core/wire/errors.js';
+import { KEY_DIRECTORIES } from '../../policy/files/directories.js';
+import { readKeysFrom } from '../../policy/files/read-keys.js';
+import { PolicyError } from '../../policy/problem.js';
 import { SIGNATURE_ENDING, openRegularFile, readSignature } from '../image.js';
 import { hashFile } from '../inspect/hash-file.js';
 import { formatFields, formatIsoTime, formatJson, formatTime, print } from '../output.js';
@@ -83,10 +85,10 @@ function findSigner(signature: Uint8Array, [first, ...others]: readonly VerityDi
 
 function readServiceKeys(): TrustedKeys {
   try {
-    return readKeyFiles(KEY_DIRECTORIES, () => undefined);
+    return readKeysFrom(KEY_DIRECTORIES);
   } catch (cause) {
-    if (!(cause instanceof KeyFileError)) throw cause;
-    throw new RequestError('Failed', `${cause.file}:${cause.line}: ${cause.message}`, { cause });
+    if (!(cause instanceof PolicyError)) throw cause;
+    throw new RequestError('Failed', cause.message, { cause });
   }
 }
 

@@ -18,24 +18,29 @@ export interface TrustedKeys {
  * The certificate in force whose key made this signature over this digest. `now` in milliseconds since 1970. Throws `FormatError` saying why there is none.
  */
 export function verifySignature(signature: Uint8Array, digest: VerityDigest, keys: TrustedKeys, now: number): Certificate {
-  const parsed = parseSignature(signature);
-  requireKnown(parsed.certificates, keys);
-  const signers = keys.certificates.filter(({ issuer, serial }) => issuer.equals(parsed.issuer) && serial.equals(parsed.serial));
-  const [first, ...others] = signers;
-  if (first === undefined)
-    throw new FormatError('signer-unknown', 'no trusted certificate has the issuer and the serial number of the signer');
-  // Two certificates of one number are of two authorities that have one name: the key tells.
-  const signer = others.length === 0 ? first : (signers.find(({ key }) => isSignedBy(parsed, digest, key)) ?? first);
+  const signer = findSigner(signature, digest, keys);
   requireInForce(signer, keys, now);
-  requireScheme(parsed, signer);
-  if (!isSignedBy(parsed, digest, signer.key))
-    throw new FormatError('signature-wrong', `the signature is not of ${digest} by the key of ${signer.subject}, or is damaged`);
   return signer;
 }
 
+/** The certificate whose key made this signature over this digest, in force or not: that changes by the hour. Throws `FormatError` saying why there is none. */
+export function findSigner(signature: Uint8Array, digest: VerityDigest, { certificates }: TrustedKeys): Certificate {
+  const parsed = parseSignature(signature);
+  requireKnown(parsed.certificates, certificates);
+  const signers = certificates.filter(({ issuer, serial }) => issuer.equals(parsed.issuer) && serial.equals(parsed.serial));
+  const [first] = signers;
+  if (first === undefined)
+    throw new FormatError('signer-unknown', 'no trusted certificate has the issuer and the serial number of the signer');
+  // Two certificates of one number are of two authorities that have one name: the key tells.
+  const signer = signers.find((one) => isSignedBy(parsed, digest, one));
+  if (signer !== undefined) return signer;
+  requireScheme(parsed, first);
+  throw new FormatError('signature-wrong', `the signature is not of ${digest} by the key of ${first.subject}, or is damaged`);
+}
+
 /** Certificates that come along prove nothing; one that is not known here is not passed over in silence. */
-function requireKnown(certificates: readonly Buffer[], keys: TrustedKeys): void {
-  const known = new Set(keys.certificates.map(({ fingerprint }) => fingerprint));
+function requireKnown(certificates: readonly Buffer[], trusted: readonly Certificate[]): void {
+  const known = new Set(trusted.map(({ fingerprint }) => fingerprint));
   if (certificates.every((certificate) => known.has(createHash('sha256').update(certificate).digest('hex')))) return;
   throw new FormatError(
     'certificate-embedded',
@@ -62,7 +67,8 @@ function requireScheme({ scheme }: DetachedSignature, { key, subject }: Certific
   throw new FormatError('signature-other-key', `the signature is of another kind than the key of ${subject}`);
 }
 
-function isSignedBy({ hash, value }: DetachedSignature, digest: VerityDigest, key: Certificate['key']): boolean {
+function isSignedBy({ hash, scheme, value }: DetachedSignature, digest: VerityDigest, { key }: Certificate): boolean {
+  if ((key.asymmetricKeyType === 'rsa') !== (scheme === 'rsa')) return false;
   try {
     return verify(hash, formattedDigest(digest), key, value);
   } catch {

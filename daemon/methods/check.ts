@@ -4,10 +4,10 @@ import { parseCheckFile, parseCheckImage, type ImageOptions } from '../../core/w
 import { encodeCheckReport, type CheckFacts } from '../../core/wire/results.js';
 import { decide, findTrust, type Decision } from '../../policy/decide.js';
 import type { Service } from '../service.js';
-import { findSigners, type SignatureFacts } from '../signatures.js';
+import type { SignatureFacts } from '../signatures.js';
 import type { Caller, Reply } from '../transport/peer.js';
 import type { FoundFacts } from '../worker/jobs.js';
-import { requirePlacedObjects } from './judge-image.js';
+import { judgedImage, requirePlacedObjects } from './judge-image.js';
 import { takeFiles } from './mount-file.js';
 import type { Notes } from './notes.js';
 import { openCallerImage, openRepositoryImage, type OpenedImage } from './open-image.js';
@@ -19,22 +19,14 @@ interface Checked {
 }
 
 /** Finds out what is in the image if the caller may know: a rule trusts its digest for them, or they are root, who writes the rules. */
-async function check(
-  service: Service,
-  image: OpenedImage,
-  stores: StoreView,
-  caller: Caller,
-  { signature }: ImageOptions,
-): Promise<Checked> {
-  const { policy, keys } = service.current();
-  const { digest } = image;
-  const trust = findTrust(policy, digest, caller);
+async function check(service: Service, image: OpenedImage, stores: StoreView, caller: Caller): Promise<Checked> {
+  const { policy } = service.current();
+  const trust = findTrust(policy, image, caller, Date.now());
   if (trust.verdict === 'deny' && caller.uid !== 0) return { decision: trust };
   const facts = await service.facts.find(image, { canonical: true, user: caller.payer });
   requirePlacedObjects(facts, stores.requireVerity);
-  const decision = decide(policy, { digest, contents: facts }, caller);
-  const signers = findSigners(image, signature, keys);
-  return { decision, facts: { ...describeFacts(facts, signers), ...(await countObjects(service, image, stores, caller)) } };
+  const decision = decide(policy, judgedImage(image, facts), caller, Date.now());
+  return { decision, facts: { ...describeFacts(facts, image), ...(await countObjects(service, image, stores, caller)) } };
 }
 
 async function countObjects(service: Service, image: OpenedImage, { directories }: StoreView, caller: Caller) {
@@ -45,7 +37,7 @@ async function countObjects(service: Service, image: OpenedImage, { directories 
 
 function describeFacts(
   facts: FoundFacts,
-  { signedBy, signatureProblem = '' }: SignatureFacts,
+  { signedBy = [], signatureProblem = '' }: SignatureFacts,
 ): Omit<CheckFacts, 'objects' | 'missing'> {
   return {
     entries: facts.entries,
@@ -61,24 +53,34 @@ function describeFacts(
   };
 }
 
+function describeDecision(decision: Decision): string {
+  if (decision.verdict === 'deny') return decision.because;
+  if (decision.verdict === 'ask') return `rule "${decision.rule}" asks polkit to grant ${decision.action}`;
+  return `rule "${decision.rule}" trusts the digest for this caller`;
+}
+
 function report(image: OpenedImage, { decision, facts }: Checked, options: ImageOptions, caller: Caller, notes: Notes): Reply {
   const { digest } = image;
   const allowed = decision.verdict === 'allow';
   notes.digest = digest;
-  notes.verdict = decision.verdict;
+  const because = describeDecision(decision);
+  notes.verdict = allowed ? 'allow' : 'deny';
   if (allowed) notes.rule = decision.rule;
-  else notes.reason = decision.because;
+  else notes.reason = because;
   const body = encodeCheckReport({
-    verdict: decision.verdict,
+    verdict: notes.verdict,
     rule: allowed ? decision.rule : '',
-    because: allowed ? `rule "${decision.rule}" trusts the digest for this caller` : decision.because,
-    hint: allowed ? '' : decision.hint,
+    because,
+    hint: decision.verdict === 'deny' ? decision.hint : '',
     digest,
     type: image.header.type,
     nosuid: options.nosuid || (allowed && decision.nosuid),
     noexec: options.noexec || (allowed && decision.noexec),
     // Rules of others are none of a caller's business; root wrote them.
-    considered: allowed || caller.uid !== 0 ? [] : decision.considered.map(({ rule, because }) => `${rule}: ${because}`),
+    considered:
+      decision.verdict === 'deny' && caller.uid === 0
+        ? decision.considered.map(({ rule, because }) => `${rule}: ${because}`)
+        : [],
     ...facts,
   });
   return { signature: 'a{sv}', body: [body] };
@@ -93,7 +95,7 @@ async function checkAndReport(
   notes: Notes,
 ): Promise<Reply> {
   const stores = viewStores(service, directories, image.repositories);
-  return report(image, await check(service, image, stores, caller, options), options, caller, notes);
+  return report(image, await check(service, image, stores, caller), options, caller, notes);
 }
 
 export async function checkImage(

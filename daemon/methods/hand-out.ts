@@ -7,10 +7,11 @@ import { buildMount, mountForKeeping, type BuiltMount, type MountPlan } from '..
 import { layerWay } from '../features.js';
 import { buildByPath } from '../join-layers.js';
 import type { LiveMount } from '../live-mount.js';
-import { requireAllowed, type Service } from '../service.js';
+import { requireAllowed, type Granted, type Service } from '../service.js';
 import type { Caller, Reply } from '../transport/peer.js';
 import type { FoundFacts } from '../worker/jobs.js';
 import type { CallerUserns } from '../userns.js';
+import { judgedImage } from './judge-image.js';
 import type { OpenedImage } from './open-image.js';
 import type { Stores } from './stores.js';
 
@@ -21,6 +22,7 @@ export interface HandOut {
   readonly userns: CallerUserns;
   readonly options: ImageOptions;
   readonly caller: Caller;
+  readonly granted: Granted | undefined;
   /** Called when the mount is in the list of live ones. */
   readonly counted?: () => void;
 }
@@ -61,12 +63,12 @@ async function build({ features, workers }: Service, plan: MountPlan, payer: num
 
 /** Builds, locks and counts the mount; the reply owns the descriptor. */
 export async function handOut(service: Service, task: HandOut): Promise<HandedOut> {
-  const { image, facts, stores, userns, options, caller } = task;
+  const { image, facts, stores, userns, options, caller, granted } = task;
   requireFeatures(service, image, stores);
-  const { mountsPerUser } = service.current().policy.limits;
-  const judged = { digest: image.digest, contents: facts };
-  const { rule, nosuid, noexec } = requireAllowed(service, judged, caller);
-  using place = service.accounts.reserve(userns.payer, mountsPerUser);
+  const { limits } = service.current().policy;
+  const judged = judgedImage(image, facts);
+  const { rule, nosuid, noexec } = requireAllowed(service, judged, caller, granted);
+  using place = service.accounts.reserve(userns.payer, limits);
   image.keep?.();
   const plan: MountPlan = {
     image: image.file,
@@ -84,7 +86,7 @@ export async function handOut(service: Service, task: HandOut): Promise<HandedOu
   const locked = await service.parking.lock(built, userns.fd, userns.payer);
   try {
     // Time has passed: the policy may have been replaced, and the caller may have left.
-    requireAllowed(service, judged, caller);
+    requireAllowed(service, judged, caller, granted);
     if (caller.isGone()) throw new RequestError('Failed', 'the caller has gone');
     const result = { id: mount.id, digest: mount.digest, rule, verified: image.verified, type: mount.type, locked: true };
     return { mount, reply: { signature: 'ha{sv}', body: [0, encodeMountResult(result)], fds: [locked] } };

@@ -1,5 +1,7 @@
 // The decision about an image, in the order that costs least: its digest, then what is in it, then where its files point.
+import { statFd } from '../../core/kernel/stat.js';
 import { RequestError } from '../../core/wire/errors.js';
+import type { JudgedImage } from '../../policy/policy.js';
 import { requireTrusted, type Service } from '../service.js';
 import type { Caller } from '../transport/peer.js';
 import type { FoundFacts } from '../worker/jobs.js';
@@ -8,8 +10,15 @@ import type { OpenedImage } from './open-image.js';
 
 /** What is in an image whose digest is trusted for the caller; nothing is read for anybody else. Throws NotTrusted or BadImage. */
 export async function readTrusted(service: Service, image: OpenedImage, caller: Caller, user: Payer): Promise<FoundFacts> {
-  const { asksCanonical } = requireTrusted(service, image.digest, caller);
+  const { asksCanonical } = requireTrusted(service, image, caller);
   return service.facts.find(image, { canonical: asksCanonical, user });
+}
+
+/** What the policy is asked about. */
+export function judgedImage(image: OpenedImage, facts: FoundFacts): JudgedImage {
+  const { digest, found, signedBy = [], signatureProblem } = image;
+  const problem = signatureProblem === undefined ? {} : { signatureProblem };
+  return { digest, found, signedBy, ...problem, contents: { ...facts, size: statFd(image.file).size } };
 }
 
 function files(count: number): string {

@@ -6,10 +6,14 @@ import { findTrust } from '../../policy/decide.js';
 import { readImageHeader } from '../measure.js';
 import { listImages, openListed, type ListedImage } from '../repositories.js';
 import type { Service } from '../service.js';
+import { asksForSigners, findSigners } from '../signatures.js';
 import type { Caller, Reply } from '../transport/peer.js';
 
 function describe(service: Service, image: ListedImage, caller: Caller): ImageEntry[] {
-  const trust = findTrust(service.current().policy, image.claimed, caller);
+  const found = image.name === '' ? undefined : { repository: image.repository.path, name: image.name };
+  const loaded = service.current();
+  const signers = asksForSigners(loaded) ? findSigners(loaded, image.claimed, {}) : {};
+  const trust = findTrust(loaded.policy, { digest: image.claimed, found, ...signers }, caller, Date.now());
   if (trust.verdict === 'deny' && caller.uid !== 0) return [];
   using file = openListed(image);
   if (!file) return [];

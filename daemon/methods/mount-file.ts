@@ -1,15 +1,16 @@
 import type { FdList, OwnedFd } from '../../core/kernel/fd.js';
 import { RequestError } from '../../core/wire/errors.js';
-import { parseMountFile, type CheckFileRequest } from '../../core/wire/requests.js';
+import { parseMountFile, type CheckFileRequest, type MountFileRequest } from '../../core/wire/requests.js';
 import { requireDirectory, requireRegularFile, stealFd } from '../descriptors.js';
-import type { Service } from '../service.js';
+import type { Granted, Service } from '../service.js';
 import type { Caller, Reply } from '../transport/peer.js';
-import { requireOwnUserns } from '../userns.js';
+import { type CallerUserns, requireOwnUserns } from '../userns.js';
 import type { Notes } from './notes.js';
 import { handOut } from './hand-out.js';
 import { readTrusted, requirePlacedObjects } from './judge-image.js';
 import { openCallerImage, type OpenedImage } from './open-image.js';
 import { callerStores, repositoryStores, type Stores } from './stores.js';
+import { withGrant } from './with-grant.js';
 
 /** The file and the stores of a request, checked for what they are. */
 export function takeFiles(request: CheckFileRequest, fds: FdList): { file: OwnedFd; directories: OwnedFd[]; close(): void } {
@@ -59,16 +60,31 @@ export async function mountFile(
   notes.userns = userns.inode;
   const files = takeFiles(request, fds);
   try {
-    using image = await openCallerImage(service, files.file, request, caller, userns.payer);
-    notes.digest = image.digest;
-    const facts = await readTrusted(service, image, caller, userns.payer);
-    using stores = await openStores(service, image, files.directories, userns.payer);
-    requirePlacedObjects(facts, stores.requireVerity);
-    const { reply, mount } = await handOut(service, { image, facts, stores, userns, options: request.options, caller });
-    notes.rule = mount.rule;
-    notes.mount = mount.id;
-    return reply;
+    return await withGrant(service, caller, notes, (granted) =>
+      attempt(service, { request, files, userns, caller, granted }, notes),
+    );
   } finally {
     files.close();
   }
+}
+
+interface Task {
+  readonly request: MountFileRequest;
+  readonly files: ReturnType<typeof takeFiles>;
+  readonly userns: CallerUserns;
+  readonly caller: Caller;
+  readonly granted: Granted | undefined;
+}
+
+async function attempt(service: Service, { request, files, userns, caller, granted }: Task, notes: Notes): Promise<Reply> {
+  const { options } = request;
+  using image = await openCallerImage(service, files.file, request, caller, userns.payer);
+  notes.digest = image.digest;
+  const facts = await readTrusted(service, image, caller, userns.payer);
+  using stores = await openStores(service, image, files.directories, userns.payer);
+  requirePlacedObjects(facts, stores.requireVerity);
+  const { reply, mount } = await handOut(service, { image, facts, stores, userns, options, caller, granted });
+  notes.rule = mount.rule;
+  notes.mount = mount.id;
+  return reply;
 }

@@ -1,14 +1,15 @@
 import type { FdList } from '../../core/kernel/fd.js';
-import { parseMountImage } from '../../core/wire/requests.js';
+import { parseMountImage, type MountImageRequest } from '../../core/wire/requests.js';
 import { stealFd } from '../descriptors.js';
-import type { Service } from '../service.js';
+import type { Granted, Service } from '../service.js';
 import type { Caller, Reply } from '../transport/peer.js';
-import { requireOwnUserns } from '../userns.js';
+import { type CallerUserns, requireOwnUserns } from '../userns.js';
 import type { Notes } from './notes.js';
 import { handOut } from './hand-out.js';
 import { readTrusted, requirePlacedObjects } from './judge-image.js';
 import { openRepositoryImage } from './open-image.js';
 import { repositoryStores } from './stores.js';
+import { withGrant } from './with-grant.js';
 
 export async function mountImage(
   service: Service,
@@ -22,6 +23,17 @@ export async function mountImage(
   using usernsFd = stealFd(fds, request.userns, 'userns');
   const userns = requireOwnUserns(usernsFd, caller.uid);
   notes.userns = userns.inode;
+  return await withGrant(service, caller, notes, (granted) => attempt(service, { request, userns, caller, granted }, notes));
+}
+
+interface Task {
+  readonly request: MountImageRequest;
+  readonly userns: CallerUserns;
+  readonly caller: Caller;
+  readonly granted: Granted | undefined;
+}
+
+async function attempt(service: Service, { request, userns, caller, granted }: Task, notes: Notes): Promise<Reply> {
   using making = service.inMaking.begin();
   using image = await openRepositoryImage(service, request, caller, true);
   notes.digest = image.digest;
@@ -35,6 +47,7 @@ export async function mountImage(
     userns,
     options: request.options,
     caller,
+    granted,
     counted: making.end,
   });
   notes.rule = mount.rule;

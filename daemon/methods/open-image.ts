@@ -1,26 +1,35 @@
 // From what a caller named or handed in to an image whose bytes are known and fixed.
-import { digestAlgorithm, type VerityAlgorithm } from '../../core/image/digest.js';
+import { digestAlgorithm, type VerityAlgorithm, type VerityDigest } from '../../core/image/digest.js';
 import type { ImageHeader } from '../../core/image/superblock.js';
 import type { OwnedFd } from '../../core/kernel/fd.js';
 import { RequestError } from '../../core/wire/errors.js';
-import type { CheckFileRequest, CheckImageRequest } from '../../core/wire/requests.js';
+import type { CheckFileRequest, CheckImageRequest, ImageOptions } from '../../core/wire/requests.js';
 import { findTrust } from '../../policy/decide.js';
+import type { FoundName, KnownImage } from '../../policy/policy.js';
 import { readImageHeader, type MeasuredImage } from '../measure.js';
-import { findImage, type Repository } from '../repositories.js';
-import { requireAnyRule, requireExpectedDigest, requireTrusted, usefulAlgorithms, type Service } from '../service.js';
+import { findImage, type FoundImage, type Repository } from '../repositories.js';
+import { algorithmsToTry, requireAnyRule, requireExpectedDigest, requireTrusted, type Service } from '../service.js';
+import { asksForSigners, findSigners, type SignatureFacts } from '../signatures.js';
 import type { Caller } from '../transport/peer.js';
 
-export interface OpenedImage extends MeasuredImage {
+export interface OpenedImage extends MeasuredImage, SignatureFacts {
   readonly header: ImageHeader;
+  /** The name it was looked up by. */
+  readonly found?: FoundName | undefined;
   /** Where its objects are looked for unless the caller brings stores. */
   readonly repositories: readonly Repository[];
   [Symbol.dispose](): void;
 }
 
-function opened(measured: MeasuredImage, repositories: readonly Repository[]): OpenedImage {
+function opened(
+  measured: MeasuredImage,
+  repositories: readonly Repository[],
+  signers: SignatureFacts,
+  found?: FoundName,
+): OpenedImage {
   try {
     const header = readImageHeader(measured.file);
-    return { ...measured, header, repositories, [Symbol.dispose]: () => measured.file.close() };
+    return { ...measured, ...signers, header, found, repositories, [Symbol.dispose]: () => measured.file.close() };
   } catch (error) {
     measured.file.close();
     throw error;
@@ -41,14 +50,15 @@ export async function openRepositoryImage(
   mustBeAllowed: boolean,
 ): Promise<OpenedImage> {
   if (mustBeAllowed) {
-    if (image.kind === 'digest') requireTrusted(service, image.digest, caller);
-    else requireAnyRule(service, caller);
+    if (image.kind === 'digest') requireTrusted(service, knownImage(service, image.digest, options), caller);
+    else requireAnyRule(service, caller, true);
   }
   const found = findImage(service.current().repositories, image);
   if (!found) throw noSuchImage();
+  const name = nameOf(found, image);
   if (mustBeAllowed) {
     try {
-      requireTrusted(service, found.claimed, caller);
+      requireTrusted(service, { ...knownImage(service, found.claimed, options), found: name }, caller);
     } catch (error) {
       found.file.close();
       throw error;
@@ -64,7 +74,18 @@ export async function openRepositoryImage(
     measured.file.close();
     throw error;
   }
-  return opened(measured, [found.repository]);
+  return opened(measured, [found.repository], findSigners(service.current(), measured.digest, options), name);
+}
+
+/** An image as far as its digest tells, and its signatures if a rule asks for them. */
+function knownImage(service: Service, digest: VerityDigest, options: ImageOptions): KnownImage {
+  const loaded = service.current();
+  return asksForSigners(loaded) ? { digest, ...findSigners(loaded, digest, options) } : { digest };
+}
+
+/** The digest is the one that the repository has under this name, so the name is no claim of the caller's. */
+function nameOf({ repository }: FoundImage, image: CheckImageRequest['image']): FoundName | undefined {
+  return image.kind === 'name' ? { repository: repository.path, name: image.name } : undefined;
 }
 
 /** Measured by each algorithm that could find a rule, until one does. */
@@ -72,6 +93,7 @@ async function measureUntilAllowed(
   service: Service,
   file: OwnedFd,
   algorithms: readonly VerityAlgorithm[],
+  options: ImageOptions,
   caller: Caller,
   payer: number,
 ): Promise<MeasuredImage> {
@@ -79,7 +101,11 @@ async function measureUntilAllowed(
   let measured: MeasuredImage | undefined;
   for (const algorithm of algorithms) {
     measured = await service.measurer.measureCallerFile(measured?.file ?? file, algorithm, payer);
-    if (measured.verified === 'kernel' || findTrust(policy, measured.digest, caller).verdict === 'trusted') break;
+    if (
+      measured.verified === 'kernel' ||
+      findTrust(policy, knownImage(service, measured.digest, options), caller, Date.now()).verdict === 'trusted'
+    )
+      break;
   }
   return measured!;
 }
@@ -95,17 +121,18 @@ export async function openCallerImage(
   caller: Caller,
   payer: number,
 ): Promise<OpenedImage> {
-  const allowed = requireAnyRule(service, caller);
+  const useful = requireAnyRule(service, caller, false);
   const { repositories } = service.current();
   const { digest } = options;
   const copy = digest === undefined ? undefined : service.copies.find(digest, payer);
-  if (digest !== undefined && copy) return opened({ file: copy, digest, verified: 'copy' }, repositories);
-  const measured = await measureUntilAllowed(service, file, usefulAlgorithms(allowed, options), caller, payer);
+  const signersOf = (known: VerityDigest): SignatureFacts => findSigners(service.current(), known, options);
+  if (digest !== undefined && copy) return opened({ file: copy, digest, verified: 'copy' }, repositories, signersOf(digest));
+  const measured = await measureUntilAllowed(service, file, algorithmsToTry(useful, options), options, caller, payer);
   try {
     requireExpectedDigest(measured.digest, options);
   } catch (error) {
     measured.file.close();
     throw error;
   }
-  return opened(measured, repositories);
+  return opened(measured, repositories, signersOf(measured.digest));
 }

@@ -77,12 +77,12 @@ async function requireVerityOf(service: Service, directory: OwnedFd, user: numbe
 
 /**
  * Stores of the caller. overlayfs reads them with the daemon's rights, so whatever is there must prove by fs-verity that it is what
- * the trusted image names: a directory the caller cannot read yields nothing. Takes ownership of the descriptors.
+ * the trusted image names: a directory the caller cannot read yields nothing. The descriptors stay whose they are.
  */
 export async function callerStores(service: Service, directories: readonly OwnedFd[], user: number): Promise<Stores> {
   const own = directories.map((directory) => ownStoreOf(service, directory));
   const requireVerity = needsVerity(own);
-  const stores = directories.map((directory, i) => own[i]?.objects.duplicate() ?? directory);
+  const stores = directories.map((directory, i) => (own[i]?.objects ?? directory).duplicate());
   const all = ownStores(stores, requireVerity);
   try {
     for (const directory of requireVerity ? stores : []) await requireVerityOf(service, directory, user);

@@ -381,8 +381,8 @@ export const DEFENCES_1: readonly Defence[] = [
     edits: [
       {
         source: 'daemon/methods/hand-out.ts',
-        find: 'service.accounts.reserve(userns.payer, mountsPerUser)',
-        replace: 'service.accounts.reserve(0, mountsPerUser)',
+        find: 'service.accounts.reserve(userns.payer, limits)',
+        replace: 'service.accounts.reserve(0, limits)',
       },
     ],
   },

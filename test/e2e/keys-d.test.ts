@@ -1,18 +1,19 @@
+// keys.d: what is read, what takes the place of what, and what stops the load.
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, beforeEach, describe, test } from 'node:test';
 
-import { run } from '../../test/support/machine.js';
-import { makeScratch } from '../../test/support/scratch.js';
-import { makeSigner } from '../../test/support/signing.js';
-import { KeyFileError, readKeyFiles } from './key-files.js';
+import { run } from '../support/machine.js';
+import { makeScratch } from '../support/scratch.js';
+import { makeSigner } from '../support/signing.js';
+import { readKeysFrom } from '../../policy/files/read-keys.js';
+import { PolicyError } from '../../policy/problem.js';
 
 const scratch = makeScratch();
 after(() => scratch.remove());
 const [a, b] = ['a', 'b'].map((name) => makeSigner(scratch.path, name, 'P-256'));
 const openssl = run('openssl', 'x509', '-in', b!.cert, '-noout', '-fingerprint', '-sha256');
-const trustAll = (): undefined => undefined;
 
 let etc: string;
 let usr: string;
@@ -24,7 +25,7 @@ beforeEach(() => {
 });
 
 const put = (directory: string, name: string, content: string | Buffer): void => writeFileSync(join(directory, name), content);
-const read = (distrust: (path: string) => string | undefined = trustAll) => readKeyFiles([etc, usr, join(etc, 'none')], distrust);
+const read = () => readKeysFrom([usr, join(etc, 'none'), etc]);
 const subjects = (): string[] => read().certificates.map(({ subject }) => subject.slice(0, 'CN=a'.length));
 
 test('certificates of all directories are read in the order of their names; other files are not', () => {
@@ -35,11 +36,11 @@ test('certificates of all directories are read in the order of their names; othe
 });
 
 test('no directory, and no file: nothing is trusted', () => {
-  const { certificates, revoked } = readKeyFiles([join(etc, 'none')], trustAll);
+  const { certificates, revoked } = readKeysFrom([join(etc, 'none')]);
   assert.deepEqual([certificates.length, revoked.size], [0, 0]);
 });
 
-test('a name in the first directory takes the place of the same name in a later one', () => {
+test('a name in a later directory takes the place of the same name in an earlier one', () => {
   put(usr, 'vendor.crt', readFileSync(b!.cert));
   put(etc, 'vendor.crt', readFileSync(a!.cert));
   assert.deepEqual(subjects(), ['CN=a']);
@@ -78,26 +79,26 @@ describe('nothing is loaded', () => {
       assert.throws(
         () => read(),
         (error: unknown) =>
-          error instanceof KeyFileError &&
-          (assert.match(error.message, message), assert.deepEqual([error.file, error.line], [join(etc, name), line]), true),
+          error instanceof PolicyError &&
+          (assert.match(error.message, message),
+          assert.ok(error.message.startsWith(`${join(etc, name)}:${line}: `), error.message),
+          true),
       );
     });
   }
   test('a link to anything but /dev/null', () => {
     symlinkSync(a!.cert, join(etc, 'a.crt'));
-    assert.throws(() => read(), /is not a regular file; remove it/);
+    assert.throws(() => read(), /a\.crt:1: is a symbolic link/);
   });
   test('a directory', () => {
     mkdirSync(join(etc, 'a.crt'));
     assert.throws(() => read(), /is not a regular file/);
   });
   for (const path of ['', 'good.crt']) {
-    test(`whoever asks does not trust ${path || 'the directory'}`, () => {
+    test(`others than root may write ${path || 'the directory'}`, () => {
       put(etc, 'good.crt', readFileSync(a!.cert));
-      assert.throws(
-        () => read((asked) => (asked === join(etc, path) ? 'is not yours' : undefined)),
-        /^KeyFileError: is not yours$/,
-      );
+      chmodSync(join(etc, path), 0o777);
+      assert.throws(() => read(), /writable by others than root; chown root and chmod go-w it/);
     });
   }
 });

@@ -1,9 +1,9 @@
-// Who can change what the daemon believes: files and directories of its own must be root's alone.
+// Who can change what the programs believe: files and directories of their own must be root's alone.
 import { readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
-import { isErrno } from '../core/kernel/error.js';
-import { statAt, type FileStatus } from '../core/kernel/stat.js';
+import { isErrno } from './error.js';
+import { statAt, type FileStatus } from './stat.js';
 
 const STICKY = 0o1000;
 
