@@ -20,6 +20,8 @@ export interface MethodCall {
   readonly body?: readonly unknown[];
   /** Descriptors to send; `h` values of the body are indexes into it. They stay the caller's. */
   readonly fds?: readonly Fd[];
+  /** Somebody may be asked for a password because of this call. */
+  readonly allowInteraction?: boolean;
   /** The signature the answer must have. */
   readonly answers: string;
 }

@@ -117,13 +117,18 @@ function exchange<T>(member: string, body: readonly unknown[], fds: readonly Fd[
   return { call: { path: OBJECT_PATH, interface: INTERFACE, member, signature, body, fds, answers }, read };
 }
 
+/** A rule may leave a mount to polkit, which asks a person where there is an agent, and refuses at once where there is none. */
+function mayAsk<T>({ call, read }: Exchange<T>): Exchange<T> {
+  return { call: { ...call, allowInteraction: true }, read };
+}
+
 function mountImage(image: string, userns: Fd, options: ImageOptions = {}): Exchange<ReceivedMount> {
-  return exchange('MountImage', [image, 0, writeOptions(options)], [userns], readMount);
+  return mayAsk(exchange('MountImage', [image, 0, writeOptions(options)], [userns], readMount));
 }
 
 function mountFile(file: Fd, objects: readonly Fd[], userns: Fd, options: ImageOptions = {}): Exchange<ReceivedMount> {
   const fds = [userns, file, ...objects];
-  return exchange('MountFile', [1, objects.map((_, index) => index + 2), 0, writeOptions(options)], fds, readMount);
+  return mayAsk(exchange('MountFile', [1, objects.map((_, index) => index + 2), 0, writeOptions(options)], fds, readMount));
 }
 
 function checkFile(file: Fd, objects: readonly Fd[], options: ImageOptions = {}): Exchange<CheckReport> {

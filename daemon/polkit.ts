@@ -23,12 +23,9 @@ export type Answer =
 /** Never rejects. A grant is for this moment and this caller, who is still there. */
 export type Authorize = (caller: Caller, question: Question) => Promise<Answer>;
 
-/** Milliseconds polkit may take: alone, and when it asks a person. */
-export interface Patience {
-  readonly alone: number;
-  readonly person: number;
-}
-const PATIENCE: Patience = { alone: 20_000, person: 120_000 };
+// How long polkit may take, in milliseconds: by itself, and when it asks a person.
+const PATIENCE = 20_000;
+const PATIENCE_WITH_PERSON = 120_000;
 
 const POLKIT = 'org.freedesktop.PolicyKit1';
 const AUTHORITY = { path: '/org/freedesktop/PolicyKit1/Authority', interface: 'org.freedesktop.PolicyKit1.Authority' };
@@ -37,12 +34,12 @@ const NO_OWNER = 'org.freedesktop.DBus.Error.NameHasNoOwner';
 const NO_SERVICE = /^org\.freedesktop\.(DBus\.Error\.(ServiceUnknown|Spawn\..+)|systemd1\..+)$/;
 
 /** `bus` is the system bus, undefined where there is none. */
-export function createAuthority(bus: BusConnection | undefined, patience = PATIENCE): Authorize {
+export function createAuthority(bus: BusConnection | undefined): Authorize {
   let asked = 0;
   return async (caller, question) => {
     try {
       if (bus === undefined) throw new Refusal('there is no system bus', 'ask the administrator to install polkit');
-      await ask(bus, caller, question, { patience, cancellationId: `cfsmountd ${(asked += 1)}` });
+      await ask(bus, caller, { ...question, cancellationId: `cfsmountd ${(asked += 1)}` });
       return { verdict: 'granted' };
     } catch (error) {
       const { message: because, hint, cause } = error instanceof Refusal ? error : failed(error);
@@ -55,44 +52,48 @@ function failed(cause: unknown): Refusal {
   return new Refusal('it could not be asked', "the service's log says more", cause);
 }
 
-interface Terms {
-  readonly patience: Patience;
-  readonly cancellationId: string;
-}
+/** The id is by what a question is taken back. */
+type NumberedQuestion = Question & { readonly cancellationId: string };
 
-async function ask(bus: BusConnection, caller: Caller, question: Question, { patience, cancellationId }: Terms): Promise<void> {
-  const left = new AbortController();
+async function ask(bus: BusConnection, caller: Caller, question: NumberedQuestion): Promise<void> {
   const polkit = await findPolkit(bus);
+  const left = new AbortController();
   // From here to the end: an answer about somebody who has left is an answer about whoever has the pid or the name next (CVE-2019-6133, CVE-2021-3560).
   using _watch = await caller.watchGone(() => left.abort());
   requirePresent(caller, left.signal);
-  const { subject, fds } = describeSubject(caller);
-  const flags = caller.mayInteract ? ALLOW_USER_INTERACTION : 0;
-  const body = [subject, question.action, Object.entries(question.details), flags, cancellationId];
-  const check = { ...AUTHORITY, destination: polkit, member: 'CheckAuthorization', signature: '(sa{sv})sa{ss}us', body, fds };
-  const timeout = caller.mayInteract ? patience.person : patience.alone;
   try {
-    const [result] = await bus.call({ ...check, timeout, signal: left.signal });
+    const [result] = await checkAuthorization(bus, polkit, caller, question, left.signal);
     requirePresent(caller, left.signal);
     requireAuthorized(result, caller);
   } catch (error) {
     if (!(error instanceof NoReplyError)) throw error;
-    // The dialog goes away, too. Nobody waits for what polkit says to this.
-    const cancel = {
-      ...AUTHORITY,
-      destination: polkit,
-      member: 'CancelCheckAuthorization',
-      signature: 's',
-      body: [cancellationId],
-    };
-    bus.call({ ...cancel, timeout: patience.alone }).catch(() => undefined);
+    cancel(bus, polkit, question);
     requirePresent(caller, left.signal);
-    throw new Refusal(
-      `it did not answer within ${timeout / 1000} s`,
-      'try again, or ask the administrator to look at polkit',
-      error,
-    );
+    const hint = 'try again, or ask the administrator to look at polkit';
+    throw new Refusal(`it did not answer within ${patienceFor(caller) / 1000} s`, hint, error);
   }
+}
+
+const patienceFor = ({ mayInteract }: Caller): number => (mayInteract ? PATIENCE_WITH_PERSON : PATIENCE);
+
+function checkAuthorization(
+  bus: BusConnection,
+  polkit: string,
+  caller: Caller,
+  { action, details, cancellationId }: NumberedQuestion,
+  signal: AbortSignal,
+): Promise<readonly unknown[]> {
+  const { subject, fds } = describeSubject(caller);
+  const flags = caller.mayInteract ? ALLOW_USER_INTERACTION : 0;
+  const body = [subject, action, Object.entries(details), flags, cancellationId];
+  const call = { ...AUTHORITY, destination: polkit, member: 'CheckAuthorization', signature: '(sa{sv})sa{ss}us', body, fds };
+  return bus.call({ ...call, timeout: patienceFor(caller), signal });
+}
+
+/** The dialog goes away, too. Nobody waits for what polkit says to this. */
+function cancel(bus: BusConnection, polkit: string, { cancellationId }: NumberedQuestion): void {
+  const call = { ...AUTHORITY, destination: polkit, member: 'CancelCheckAuthorization', signature: 's', body: [cancellationId] };
+  bus.call({ ...call, timeout: PATIENCE }).catch(() => undefined);
 }
 
 function requirePresent(caller: Caller, left: AbortSignal): void {

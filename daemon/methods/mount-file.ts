@@ -78,7 +78,9 @@ interface Task {
 
 async function attempt(service: Service, { request, files, userns, caller, granted }: Task, notes: Notes): Promise<Reply> {
   const { options } = request;
-  using image = await openCallerImage(service, files.file, request, caller, userns.payer);
+  // Measuring closes what it is given, and there may be a second attempt.
+  using given = files.file.duplicate();
+  using image = await openCallerImage(service, given, request, caller, userns.payer);
   notes.digest = image.digest;
   const facts = await readTrusted(service, image, caller, userns.payer);
   using stores = await openStores(service, image, files.directories, userns.payer);

@@ -28,11 +28,11 @@ export async function withGrant<T>(
 async function requireGrant(service: Service, caller: Caller, notes: Notes, needed: Granted): Promise<Granted> {
   const { digest, rule, action } = needed;
   notes.rule = rule;
-  const details = { digest, rule, image: notes.image ?? '', uid: String(caller.uid) };
+  const details = { digest, rule, image: notes.image ?? digest, uid: String(caller.uid) };
   const answer = await service.authorize(caller, { action, details });
   if (answer.verdict === 'granted') return needed;
   const { because, hint, cause } = answer;
-  if (cause !== undefined) service.log.warn({ reason: String(cause) }, because);
+  if (cause instanceof Error) service.log.warn({ reason: cause.message, rule }, `polkit: ${because}`);
   throw new RequestError('NotAuthorized', `rule "${rule}" leaves the image to polkit, and ${because}`, { hint });
 }
 

@@ -113,9 +113,12 @@ export async function openBus(path: string, events: BusEvents, closer: Closer): 
     fds[Symbol.dispose]();
     if (header.type === SIGNAL) return receiveSignal(message);
     const call = pending.get(header.replySerial);
-    if (call === undefined || call.from !== header.sender) return;
-    if (header.type === METHOD_RETURN) call.settle(body);
-    if (header.type === ERROR) call.settle(new BusError(header.errorName, parseErrorText(body)));
+    if (call === undefined) return;
+    const fromCallee = header.sender === call.from;
+    if (header.type === METHOD_RETURN && fromCallee) call.settle(body);
+    // The bus itself answers for a callee that has left.
+    if (header.type === ERROR && (fromCallee || header.sender === DRIVER))
+      call.settle(new BusError(header.errorName, parseErrorText(body)));
   }
 
   function receiveSignal({ header, body: [name, , owner] }: Message): void {

@@ -1,5 +1,5 @@
 // Longer than 300 lines: one table, an entry after the other.
-// Defences that the tests of rows 1, 2, 4 to 10, 12, 13 and 15 need.
+// Defences that the tests of rows 1, 2, 4 to 13 and 15 need.
 import type { Defence } from '../support/mutant.js';
 
 const LOCK = 'const locked = await service.parking.lock(built, userns.fd, userns.payer);';
@@ -397,6 +397,57 @@ export const DEFENCES_1: readonly Defence[] = [
         source: 'core/wire/requests.ts',
         find: 'const noOptions = optionsOf({}, z.strictObject({}));',
         replace: 'const noOptions = optionsOf({}, z.object({}));',
+      },
+    ],
+  },
+  {
+    row: 11,
+    file: '11-left-while-asked',
+    pattern: 'while polkit hangs',
+    defence: 'an answer counts only while the caller is there',
+    edits: [
+      {
+        source: 'daemon/polkit.ts',
+        find: 'timeout: patienceFor(caller), signal });',
+        replace: 'timeout: patienceFor(caller), ...(signal.aborted && { signal }) });',
+      },
+      {
+        source: 'daemon/polkit.ts',
+        find: '  if (left.aborted || caller.isGone())',
+        replace: '  if (left.aborted && caller.uid < 0)',
+      },
+    ],
+  },
+  {
+    row: 11,
+    file: '11-left-while-asked',
+    pattern: 'polkit is told to forget it',
+    defence: 'the question of a caller that left is taken back',
+    edits: [{ source: 'daemon/polkit.ts', find: '    cancel(bus, polkit, question);', replace: '    void cancel;' }],
+  },
+  {
+    row: 11,
+    file: '11-left-while-asked',
+    pattern: 'over bus',
+    defence: 'names that leave the bus are watched',
+    edits: [
+      {
+        source: 'daemon/transport/bus-connection.ts',
+        find: "header.member !== 'NameOwnerChanged' || owner !== '') return;",
+        replace: "header.member !== 'NameOwnerChanged' || owner !== '-') return;",
+      },
+    ],
+  },
+  {
+    row: 11,
+    file: '11-left-while-asked',
+    pattern: 'outlives the process',
+    defence: 'polkit is told of a process only while it lives',
+    edits: [
+      {
+        source: 'daemon/polkit-subject.ts',
+        find: "    if (startTime !== undefined && !waitReady(pidfd, 'readable', 0)) return { pid, startTime, pidfd };",
+        replace: '    void waitReady;\n    return { pid, startTime: startTime ?? 1n, pidfd };',
       },
     ],
   },

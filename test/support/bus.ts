@@ -10,13 +10,15 @@ import { ROOT } from './machine.js';
 export interface Bus {
   readonly address: string;
   readonly pid: number;
+  /** A user database with the test's users in it. */
+  readonly passwd: string;
   stop(): Promise<void>;
 }
 
 /** As system.conf of dbus-daemon has it: nothing may be owned or called unless a service's file says so. */
 const config = (
   socket: string,
-  serviceFile: string,
+  serviceFiles: readonly string[],
 ): string => `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
 <busconfig>
@@ -38,7 +40,7 @@ const config = (
     <allow send_destination="org.freedesktop.DBus" send_interface="org.freedesktop.DBus.Introspectable"/>
     <allow send_destination="org.freedesktop.DBus" send_interface="org.freedesktop.DBus.Properties"/>
   </policy>
-  <include>${serviceFile}</include>
+${serviceFiles.map((file) => `  <include>${file}</include>`).join('\n')}
 </busconfig>
 `;
 
@@ -46,10 +48,10 @@ const config = (
  * Starts the bus in a directory that everybody may enter. A bus takes nobody whom the user database does not know, and the users of the
  * tests are numbers only: it gets a view of /etc/passwd of its own that has them.
  */
-export async function startBus(directory: string, uids: readonly number[] = []): Promise<Bus> {
+export async function startBus(directory: string, uids: readonly number[] = [], includes: readonly string[] = []): Promise<Bus> {
   const socket = join(directory, 'bus');
   const file = join(directory, 'bus.conf');
-  writeFileSync(file, config(socket, join(ROOT, 'systemd/org.composefs.Mount1.conf')));
+  writeFileSync(file, config(socket, [join(ROOT, 'systemd/org.composefs.Mount1.conf'), ...includes]));
   const passwd = join(directory, 'passwd');
   const entries = uids.map((uid) => `test${uid}:x:${uid}:${uid}::/:/bin/false\n`);
   writeFileSync(passwd, readFileSync('/etc/passwd', 'utf8') + entries.join(''));
@@ -67,6 +69,7 @@ export async function startBus(directory: string, uids: readonly number[] = []):
   return {
     address: `unix:path=${socket}`,
     pid: child.pid!,
+    passwd,
     async stop() {
       if (child.exitCode !== null || child.signalCode !== null) return;
       child.kill('SIGTERM');
