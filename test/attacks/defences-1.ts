@@ -202,8 +202,8 @@ export const DEFENCES_1: readonly Defence[] = [
       },
       {
         source: 'daemon/service.ts',
-        find: 'if (digest !== undefined) return [digestAlgorithm(digest)];',
-        replace: 'if (digest) return [digestAlgorithm(digest)];',
+        find: 'return digest === undefined ? useful : [digestAlgorithm(digest)];',
+        replace: 'return digest ? [digestAlgorithm(digest)] : useful;',
       },
     ],
   },
@@ -427,8 +427,8 @@ export const DEFENCES_1: readonly Defence[] = [
     edits: [
       {
         source: 'daemon/service.ts',
-        find: 'if (digests.length > 0) return digests;',
-        replace: "if (digests.length >= 0) return ['sha256:' + '0'.repeat(64)] as never;",
+        find: 'if (algorithms.length > 0) return algorithms;',
+        replace: "if (algorithms.length >= 0) return ['sha256'];",
       },
     ],
   },

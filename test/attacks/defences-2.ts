@@ -506,7 +506,40 @@ export const DEFENCES_2: readonly Defence[] = [
     file: '26-quota-evasion',
     pattern: 'at its limit is refused',
     defence: 'live mounts are limited',
-    edits: [{ source: 'daemon/accounts.ts', find: 'if ((held.get(payer) ?? 0) >= limit) {', replace: 'if (limit < 0) {' }],
+    edits: [
+      {
+        source: 'daemon/accounts.ts',
+        find: 'if ((held.get(payer) ?? 0) >= mountsPerUser) {',
+        replace: 'if (mountsPerUser < 0) {',
+      },
+    ],
+  },
+  {
+    row: 26,
+    file: '26-quota-totals',
+    pattern: 'all users together',
+    defence: 'live mounts of all users are limited together',
+    edits: [
+      {
+        source: 'daemon/accounts.ts',
+        find: 'if (mountsTotal !== null && total >= mountsTotal) {',
+        replace: 'if (mountsTotal !== null && total < 0) {',
+      },
+    ],
+  },
+  {
+    row: 26,
+    file: '26-quota-totals',
+    pattern: 'within a minute',
+    defence: 'mounts of a user within a minute are limited',
+    edits: [{ source: 'daemon/rate.ts', find: 'if (moments.length >= limit) {', replace: 'if (limit < 0) {' }],
+  },
+  {
+    row: 26,
+    file: '26-quota-totals',
+    pattern: 'came to nothing',
+    defence: 'a mount that came to nothing gives its room back',
+    edits: [{ source: 'daemon/accounts.ts', find: '            giveBack?.();\n', replace: '' }],
   },
   {
     row: 26,
@@ -580,8 +613,8 @@ export const DEFENCES_2: readonly Defence[] = [
     edits: [
       {
         source: 'daemon/methods/check.ts',
-        find: 'considered: allowed || caller.uid !== 0 ? []',
-        replace: 'considered: allowed ? []',
+        find: "decision.verdict === 'deny' && caller.uid === 0",
+        replace: "decision.verdict === 'deny'",
       },
     ],
   },
