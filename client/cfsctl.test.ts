@@ -80,6 +80,18 @@ const usage: [args: string[], status: number, stderr: RegExp][] = [
   [['verify', 'x'], 2, /missing required argument 'STORE'/],
   [['verify', '/proc/self/status', '/nonexistent'], 1, /object store \/nonexistent cannot be opened \(ENOENT\)/],
   [['check', '--objects', '/nonexistent', '/proc/self/status'], 1, /--objects \/nonexistent cannot be opened/],
+  [['policy'], 2, /^Usage: cfsctl policy/],
+  [['policy', 'frob'], 2, /unknown command 'frob'/],
+  [['policy', 'validate', 'a', 'b'], 2, /too many arguments/],
+  [['policy', 'test', 'x'], 2, /required option '--user <user>' not specified/],
+  [['policy', 'test', '--user', 'no-such-user', '--policy-dir', '/nonexistent', 'x'], 1, /this system has no user no-such-user/],
+  [['policy', 'test', '--user', 'root', '--policy-dir', '/nonexistent', 'no-such'], 1, /no repository has an image no-such/],
+  [['policy', 'test', '--user', 'root', '--policy-dir', '/nonexistent', 'sha256:12'], 1, /64 hex digits, not 2/],
+  [['policy', 'trust', 'x'], 2, /required option '--name <name>' not specified/],
+  [['policy', 'trust', 'x', '--name', '../x'], 1, /the name of the rule is not 1 to 64 of/],
+  [['policy', 'untrust', 'nobody-has-this', '--policy-dir', '/nonexistent'], 1, /there is no rule nobody-has-this/],
+  [['log', '--lines', '0'], 2, /whole number, 1 to 9999999/],
+  [['log', '/nonexistent'], 1, /the log \/nonexistent cannot be read \(ENOENT\)/],
   [['--json', 'frob'], 2, /^\{"code":"Usage","message":"unknown command 'frob'","hint":"cfsctl --help"\}\n$/],
 ];
 for (const [args, status, stderr] of usage) {
@@ -102,7 +114,10 @@ test('output that nobody reads, or that has no room, is no stack trace', () => {
 });
 
 test('--help of every command is that of the golden file', async () => {
-  const commands = buildProgram().commands.map((command) => [command.name()]);
+  const commands = buildProgram().commands.flatMap((command) => [
+    [command.name()],
+    ...command.commands.map((inner) => [command.name(), inner.name()]),
+  ]);
   commands.unshift([]);
   const outcomes = await Promise.all(commands.map((command) => cfsctl(...command, '--help')));
   assert.ok(outcomes.every(({ status, stderr }) => status === 0 && stderr === ''));
@@ -120,6 +135,9 @@ test('completion for bash completes commands and options', async () => {
   assert.equal(complete('cfsctl', 'mou'), 'mount mounts');
   assert.equal(complete('cfsctl', '--json', 'mount', '--up'), '--upperdir');
   assert.equal(complete('cfsctl', 'completion', 'f'), 'fish');
+  assert.equal(complete('cfsctl', 'policy', 'tr'), 'trust');
+  assert.equal(complete('cfsctl', 'policy', 'trust', '--gr'), '--group');
+  assert.equal(complete('cfsctl', 'log', '--d'), '--denied');
 });
 
 test('check: exit 0 when allowed, 1 when denied, the report on stdout in both', async () => {
@@ -236,9 +254,11 @@ test('images: a table, shortened unless wide, and JSON', async () => {
 });
 
 test('mounts: the name of the user, and the time', async () => {
-  const entry = { id: 3n, uid: 0, digest, rule: 'r', since: 0n as never, userns: 4n, type: 'erofs' } as const;
+  const entry = { id: 3n, uid: 0, digest, rule: 'r', since: 0n as never, userns: 4n, type: 'erofs', trusted: true } as const;
   fixture.service = () => ({ body: [[encodeMountEntry(entry)]] });
   assert.match((await cfsctl('mounts')).stdout, /\n3 +root +sha256:abababababab +r +\d{4}-\d\d-\d\d \d\d:\d\d:00 +erofs\n$/);
+  fixture.service = () => ({ body: [[encodeMountEntry(entry), encodeMountEntry({ ...entry, id: 4n, trusted: false })]] });
+  assert.match((await cfsctl('mounts')).stdout, / +TRUST\n3 .* +erofs\n4 .* +erofs +no longer trusted\n$/);
   const [shown] = JSON.parse((await cfsctl('mounts', '--json')).stdout);
   assert.deepEqual([shown.id, shown.since], ['3', '1970-01-01T00:00:00.000Z']);
 });

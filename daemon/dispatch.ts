@@ -95,7 +95,10 @@ export function createDispatcher(service: Service): CallHandler {
   async function runCounted(message: Message, fds: FdList, caller: Caller): Promise<Reply> {
     const count = underWay.get(caller.uid) ?? 0;
     if (count >= MAX_CALLS_PER_USER) {
-      throw new RequestError('QuotaExceeded', `uid ${caller.uid} has ${count} calls under way`, { hint: 'wait for answers' });
+      const reason = `uid ${caller.uid} has ${count} calls under way`;
+      const method = requireCall(message).member.name;
+      audit(service.log, { uid: caller.uid, pid: caller.pid, method, verdict: 'deny', error: 'QuotaExceeded', reason });
+      throw new RequestError('QuotaExceeded', reason, { hint: 'wait for answers' });
     }
     underWay.set(caller.uid, count + 1);
     try {

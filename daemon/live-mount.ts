@@ -9,6 +9,8 @@ export interface LiveMount {
   readonly payer: number;
   readonly digest: VerityDigest;
   readonly rule: string;
+  /** Fingerprint of a certificate that had signed the digest, as far as somebody asked. */
+  readonly signer?: string | undefined;
   /** Milliseconds since 1970. */
   readonly since: number;
   /** Inode number of the user namespace. */

@@ -1,23 +1,25 @@
 import pino from 'pino';
 
 import { quoteClientText } from '../core/wire/quote.js';
+import { openLogOutput } from './journal.js';
 
 export type Log = pino.Logger;
 
-/** JSON lines on stderr, which the journal takes; synchronous, so that the last line before a crash is there. */
+/** JSON lines, to the journal or to stderr; synchronous, so that the last line before a crash is there. */
 export function openLog(): Log {
   return pino(
     { base: null, timestamp: pino.stdTimeFunctions.isoTime, formatters: { level: (label) => ({ level: label }) } },
-    pino.destination({ fd: 2, sync: true }),
+    openLogOutput(),
   );
 }
 
 /** One decision, as the audit log has it. */
 export interface AuditEntry {
   readonly uid: number;
-  readonly pid: number | undefined;
+  readonly pid?: number | undefined;
   readonly method: string;
-  readonly verdict: 'allow' | 'deny';
+  /** 'revoked': what was allowed once would not be any more. */
+  readonly verdict: 'allow' | 'deny' | 'revoked';
   /** What the caller named: text of theirs, escaped in the log. */
   readonly image?: string | undefined;
   readonly digest?: string | undefined;
@@ -29,8 +31,10 @@ export interface AuditEntry {
   /** Error code of a refusal. */
   readonly error?: string | undefined;
   /** Microseconds from the request to the decision's effect. */
-  readonly us: number;
+  readonly us?: number;
 }
+
+const MESSAGES = { allow: 'allowed', deny: 'denied', revoked: 'no longer trusted' } as const;
 
 /** Writes the one line that every decision leaves. */
 export function audit(log: Log, entry: AuditEntry): void {
@@ -43,6 +47,6 @@ export function audit(log: Log, entry: AuditEntry): void {
       ...(userns === undefined ? {} : { userns: userns.toString() }),
       ...(mount === undefined ? {} : { mount: mount.toString() }),
     },
-    entry.verdict === 'allow' ? 'allowed' : 'denied',
+    MESSAGES[entry.verdict],
   );
 }

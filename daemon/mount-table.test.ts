@@ -58,6 +58,7 @@ test('the longest that a policy and a digest allow fits, and a character more th
     uid: 4294967294,
     payer: 4294967295,
     digest: parseVerityDigest(`sha512:${'ab'.repeat(64)}`),
+    signer: 'ab'.repeat(32),
     rule: '\u{10FFFF}'.repeat(64), // 128 UTF-16 units, four bytes for each two
     since: 8_640_000_000_000_000,
     userns: 2n ** 64n - 1n,

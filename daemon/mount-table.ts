@@ -32,6 +32,7 @@ const slotSchema = z.strictObject({
   payer: z.int().min(0),
   digest: z.string().transform(parseVerityDigest),
   rule: z.string(),
+  signer: z.string().exactOptional(),
   since: z.int(),
   userns: wide,
   type: z.enum(['composefs', 'erofs']),

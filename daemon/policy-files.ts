@@ -1,10 +1,10 @@
 // The policy with the repositories it names, opened: what is in force is used as one, and closed as one.
 import { isErrno } from '../core/kernel/error.js';
 import { groupsOf } from '../core/kernel/identity.js';
-import { whyTreeReplaceable } from '../core/kernel/trusted-path.js';
 import type { TrustedKeys } from '../core/signature/verify.js';
 import { readKeysFrom } from '../policy/files/read-keys.js';
 import { readPolicyFrom } from '../policy/files/read-policy.js';
+import { whyUnusable } from '../policy/files/repositories.js';
 import type { Policy, Repository as RepositoryEntry } from '../policy/policy.js';
 import { PolicyError } from '../policy/problem.js';
 import { closeRepository, openRepository, type Repository } from './repositories.js';
@@ -37,15 +37,14 @@ const refuse = (file: string, line: number, message: string): never => {
   throw new PolicyError([{ file, line, message }]);
 };
 
-function openPolicyRepository({ path, objects, source }: RepositoryEntry): Repository {
+function openPolicyRepository(entry: RepositoryEntry): Repository {
+  const { path, objects, source } = entry;
+  const why = whyUnusable(entry);
+  if (why) return refuse(source.file, source.line, why);
   try {
-    const why = objects === 'trusted' ? whyTreeReplaceable(path) : undefined;
-    if (why) refuse(source.file, source.line, `repository with objects = "trusted": ${why}`);
     return openRepository(path, objects);
   } catch (error) {
-    if (error instanceof PolicyError) throw error;
-    const reason = isErrno(error, 'ENOENT') ? 'is not there, or has no directory "objects"; create it' : String(error);
-    return refuse(source.file, source.line, `repository ${path} ${reason}`);
+    return refuse(source.file, source.line, `repository ${path} ${String(error)}`);
   }
 }
 

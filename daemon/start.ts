@@ -21,6 +21,8 @@ import { inheritedFds, notify, startWatchdog } from './notify.js';
 import { createParking } from './parking.js';
 import { createAuthority } from './polkit.js';
 import { openPolicy } from './policy-holder.js';
+import { watchPolicy, type PolicyWatch } from './policy-watch.js';
+import { createReloading } from './reloading.js';
 import type { Service } from './service.js';
 import { serveBus, type BusServer } from './transport/bus.js';
 import { serveDirect, type DirectServer } from './transport/direct.js';
@@ -74,8 +76,23 @@ function busPayer(callerFds: CallerFds): () => string {
   };
 }
 
+/** The watch is a convenience: where the kernel has no more of them, the daemon goes on without. */
+function watchOrSay(directories: readonly string[], onChange: () => void, log: Log): PolicyWatch | undefined {
+  try {
+    return watchPolicy(directories, onChange);
+  } catch (error) {
+    log.warn({ reason: String(error) }, 'policy files are not watched; cfsctl reload has them read again');
+    return undefined;
+  }
+}
+
 /** Starts everything; returns when calls are answered. `programDirectory` holds the worker's script and the helper. */
 export async function start(config: Config, programDirectory: string, log: Log): Promise<Running> {
+  // From before the policy is read, so that no change is missed.
+  let isReady = false;
+  let changed = false;
+  const onChange = (): void => (isReady ? reloadAndNotify('file watch') : void (changed = true));
+  const watching = watchOrSay([...config.policyDirectories, ...config.keyDirectories], onChange, log);
   const policy = openPolicy({
     directories: config.policyDirectories,
     keyDirectories: config.keyDirectories,
@@ -100,6 +117,7 @@ export async function start(config: Config, programDirectory: string, log: Log):
   });
   const features = await probeFeatures(copies, workers);
   let authorize = createAuthority(undefined);
+  const reloading = createReloading({ log, policy, accounts, watch: watching, forget: () => kept.clear() });
   const service: Service = {
     log,
     features,
@@ -114,10 +132,7 @@ export async function start(config: Config, programDirectory: string, log: Log):
     authorize: (caller, question) => authorize(caller, question),
     current: policy.current,
     hold: policy.hold,
-    reload() {
-      policy.reload();
-      kept.clear();
-    },
+    reload: reloading.reload,
   };
   const dispatch = createDispatcher(service);
   const listeners = sockets.length > 0 ? sockets.map(({ fd }) => fd) : [listenOn(config.socket)];
@@ -138,19 +153,18 @@ export async function start(config: Config, programDirectory: string, log: Log):
     { socket: config.socket, inherited: sockets.length, mounts: accounts.count(), bus: bus ?? 'none', features: [...features] },
     'ready',
   );
+  isReady = true;
+  if (changed) reloadAndNotify('file watch');
+
+  function reloadAndNotify(cause: 'SIGHUP' | 'file watch'): void {
+    notify(`RELOADING=1\nMONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`);
+    reloading.reloadFor(cause);
+    notify('READY=1');
+  }
 
   return {
     isActivated: sockets.length > 0 || process.env['DBUS_STARTER_ADDRESS'] !== undefined,
-    reload() {
-      notify(`RELOADING=1\nMONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`);
-      try {
-        service.reload();
-        log.info({ rules: policy.current().policy.rules.length }, 'policy read again');
-      } catch (error) {
-        log.error({ reason: String(error instanceof Error ? error.message : error) }, 'policy not replaced, the old one stays');
-      }
-      notify('READY=1');
-    },
+    reload: () => reloadAndNotify('SIGHUP'),
     isIdle(forMs) {
       const limit = Date.now() - forMs;
       const quiet = servers.every((server) => server.lastActivity() < limit);
@@ -161,6 +175,7 @@ export async function start(config: Config, programDirectory: string, log: Log):
       stopping = true;
       notify('STOPPING=1');
       clearInterval(watchdog);
+      watching?.stop();
       for (const server of servers) server.close();
       if (sockets.length === 0) await rm(config.socket, { force: true });
       parking.close();

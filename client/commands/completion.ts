@@ -30,7 +30,8 @@ function choicesOf(command: Command): string[] {
 function wordsOf(program: Command): { name: string; words: string }[] {
   const global = flagsOf(program);
   return program.commands.map((command) => {
-    const words = new Set([...choicesOf(command), ...flagsOf(command), ...global]);
+    const inner = command.commands.flatMap((one) => [one.name(), ...flagsOf(one)]);
+    const words = new Set([...inner, ...choicesOf(command), ...flagsOf(command), ...global]);
     return { name: command.name(), words: [...words].join(' ') };
   });
 }
@@ -74,6 +75,10 @@ function fish(program: Command): string {
       `complete -c cfsctl -n __fish_use_subcommand -f -a ${command.name()} -d ${quote(command.description())}`,
       ...(choices.length > 0 ? [`complete -c cfsctl -n ${quote(inside)} -f -a ${quote(choices.join(' '))}`] : []),
       ...describe(inside, command),
+      ...command.commands.flatMap((inner) => [
+        `complete -c cfsctl -n ${quote(inside)} -f -a ${inner.name()} -d ${quote(inner.description())}`,
+        ...describe(`${inside}; and __fish_seen_subcommand_from ${inner.name()}`, inner),
+      ]),
     ];
   });
   return `# fish completion for cfsctl\n${[...describe('true', program), ...lines].join('\n')}\n`;

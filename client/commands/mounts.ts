@@ -4,6 +4,9 @@ import { formatIsoTime, formatJson, formatTable, formatTime, print, shortenDiges
 import { connectFor, wantsJson } from './globals.js';
 
 const HELP = `
+A mount whose image the policy trusted once, and would not trust any more for its
+user, is marked. It goes on: a mount can be taken from nobody.
+
 Examples:
   cfsctl mounts --wide
   cfsctl --json mounts | jq length`;
@@ -18,10 +21,12 @@ export function addMountsCommand(program: Command): void {
       using client = connectFor(command);
       const mounts = client.listMounts();
       if (wantsJson(command)) return print(formatJson(mounts.map((entry) => ({ ...entry, since: formatIsoTime(entry.since) }))));
-      const rows = mounts.map(({ id, uid, digest, rule, since, type }) => {
+      const rows = mounts.map(({ id, uid, digest, rule, since, type, trusted }) => {
         const shown = wide === true ? digest : shortenDigest(digest);
-        return [String(id), nameOfUid(uid) ?? String(uid), shown, rule, formatTime(since), type];
+        const trust = trusted ? '' : 'no longer trusted';
+        return [String(id), nameOfUid(uid) ?? String(uid), shown, rule, formatTime(since), type, trust];
       });
-      print(formatTable(['ID', 'USER', 'DIGEST', 'RULE', 'SINCE', 'TYPE'], rows));
+      const trust = mounts.every(({ trusted }) => trusted) ? [] : ['TRUST'];
+      print(formatTable(['ID', 'USER', 'DIGEST', 'RULE', 'SINCE', 'TYPE', ...trust], rows));
     });
 }

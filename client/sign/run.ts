@@ -8,13 +8,11 @@ import { type Certificate, MAX_CERTIFICATE_BYTES, parseCertificate } from '../..
 import { makeSignature } from '../../core/signature/make-signature.js';
 import { type TrustedKeys, requireInForce, verifySignature } from '../../core/signature/verify.js';
 import { RequestError } from '../../core/wire/errors.js';
-import { KEY_DIRECTORIES } from '../../policy/files/directories.js';
-import { readKeysFrom } from '../../policy/files/read-keys.js';
-import { PolicyError } from '../../policy/problem.js';
 import { SIGNATURE_ENDING, openRegularFile, readSignature } from '../image.js';
 import { hashFile } from '../inspect/hash-file.js';
 import { formatFields, formatIsoTime, formatJson, formatTime, print } from '../output.js';
 import { showProgress } from '../progress.js';
+import { readServiceKeys } from './service-keys.js';
 import { writeImageFile } from '../store/write-image-file.js';
 
 interface SignOptions {
@@ -81,15 +79,6 @@ function findSigner(signature: Uint8Array, [first, ...others]: readonly VerityDi
     }
   }
   return orRefuse('NotTrusted', undefined, () => verify(first!));
-}
-
-function readServiceKeys(): TrustedKeys {
-  try {
-    return readKeysFrom(KEY_DIRECTORIES);
-  } catch (cause) {
-    if (!(cause instanceof PolicyError)) throw cause;
-    throw new RequestError('Failed', cause.message, { cause });
-  }
 }
 
 function digestsOf(image: string, algorithms: readonly VerityAlgorithm[]): VerityDigest[] {

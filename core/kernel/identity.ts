@@ -6,6 +6,7 @@ const group = { name: 'char *', password: 'char *', gid: 'uint32_t' };
 
 const getpwnam = bindLookup<{ uid: number }>('getpwnam', passwd, 'str');
 const getgrnam = bindLookup<{ gid: number }>('getgrnam', group, 'str');
+const getgrgid = bindLookup<{ name: string }>('getgrgid', group, 'uint32_t');
 const getpwuid = bindLookup<{ name: string; gid: number }>('getpwuid', passwd, 'uint32_t');
 const getgrouplist = bind('getgrouplist', ['path', 'u32', 'buffer', 'buffer']);
 
@@ -21,6 +22,10 @@ export function gidOf(name: string): number | undefined {
 
 export function nameOfUid(uid: number): string | undefined {
   return getpwuid(uid)?.name;
+}
+
+export function nameOfGid(gid: number): string | undefined {
+  return getgrgid(gid)?.name;
 }
 
 /** The groups a user is in by the databases of this host, as a login would give them; none for a user it does not know. */

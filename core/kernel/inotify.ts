@@ -13,6 +13,9 @@ export const IN_UNMOUNT = 0x2000;
 export const IN_Q_OVERFLOW = 0x4000;
 export const IN_IGNORED = 0x8000;
 const IN_DELETE_SELF = 0x400;
+/** IN_MODIFY, IN_ATTRIB, IN_CLOSE_WRITE, IN_MOVED_FROM, IN_MOVED_TO, IN_CREATE, IN_DELETE, IN_DELETE_SELF, IN_MOVE_SELF */
+const ANY_CHANGE = 0x2 | 0x4 | 0x8 | 0x40 | 0x80 | 0x100 | 0x200 | IN_DELETE_SELF | 0x800;
+const IN_ONLYDIR = 0x0100_0000;
 
 export interface InotifyEvent {
   readonly watch: number;
@@ -29,6 +32,11 @@ export function createInotify(): OwnedFd {
  */
 export function watchUnmount(inotify: Fd, path: string): number {
   return inotifyAddWatch(inotify.raw, path, IN_DELETE_SELF);
+}
+
+/** Watches a directory and what is in it for changes; the same number again for a directory that is watched already. */
+export function watchDirectory(inotify: Fd, path: string): number {
+  return inotifyAddWatch(inotify.raw, path, ANY_CHANGE | IN_ONLYDIR);
 }
 
 export function removeWatch(inotify: Fd, watch: number): void {

@@ -60,6 +60,14 @@ export function requireInForce(certificate: Certificate, { revoked }: TrustedKey
   if (unfitFor !== undefined) refuse('certificate-unfit', unfitFor);
 }
 
+/** Whether a certificate of this fingerprint may be relied on now. */
+export function isInForce(fingerprint: string, keys: TrustedKeys, now: number): boolean {
+  const { certificates, revoked } = keys;
+  return certificates.some(
+    (one) => one.fingerprint === fingerprint && !revoked.has(fingerprint) && one.notBefore <= now && now <= one.notAfter,
+  );
+}
+
 const formatTime = (time: number): string => new Date(time).toISOString();
 
 function requireScheme({ scheme }: DetachedSignature, { key, subject }: Certificate): void {

@@ -52,6 +52,7 @@ test('each result comes back over the wire as it was', () => {
     since: 1_770_000_000_000,
     userns: 4_026_531_837n,
     type: 'erofs',
+    trusted: false,
   } as const;
   const policy = { rules: 3, digests: 4, repositories: 1, loaded: 1_770_000_000_000 };
   assert.deepEqual(decodeMountResult(carry('a{sv}', encodeMountResult(result))), result);

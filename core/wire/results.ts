@@ -103,7 +103,7 @@ const imageEntrySchema = z.strictObject({
 });
 export type ImageEntry = z.output<typeof imageEntrySchema>;
 
-const MOUNT_ENTRY = { id: 't', uid: 'u', digest: 's', rule: 's', since: 't', userns: 't', type: 's' } as const;
+const MOUNT_ENTRY = { id: 't', uid: 'u', digest: 's', rule: 's', since: 't', userns: 't', type: 's', trusted: 'b' } as const;
 const mountEntrySchema = z.strictObject({
   id: z.bigint(),
   uid: z.number(),
@@ -113,6 +113,8 @@ const mountEntrySchema = z.strictObject({
   /** Inode number of the user namespace. */
   userns: z.bigint(),
   type: imageType,
+  /** The policy in force now would trust the digest for this user. */
+  trusted: z.boolean(),
 });
 /** `since` in milliseconds since 1970. */
 export type MountEntry = z.output<typeof mountEntrySchema>;

@@ -102,6 +102,7 @@ export async function handOut(service: Service, task: HandOut): Promise<HandedOu
         uid: caller.uid,
         digest: image.digest,
         rule,
+        ...(image.signedBy?.[0] !== undefined && { signer: image.signedBy[0] }),
         userns: userns.inode,
         type: image.header.type,
       });

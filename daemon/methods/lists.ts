@@ -5,6 +5,7 @@ import { encodeImageEntry, encodeMountEntry, type ImageEntry } from '../../core/
 import { findTrust } from '../../policy/decide.js';
 import { readImageHeader } from '../measure.js';
 import { listImages, openListed, type ListedImage } from '../repositories.js';
+import { findUntrusted } from '../revocation.js';
 import type { Service } from '../service.js';
 import { asksForSigners, findSigners } from '../signatures.js';
 import type { Caller, Reply } from '../transport/peer.js';
@@ -43,5 +44,9 @@ export async function listOwnMounts(service: Service, caller: Caller, body: read
   parseListMounts(body);
   if (caller.uid === 0) await service.inMaking.wait();
   const mounts = service.accounts.list().filter(({ uid }) => caller.uid === 0 || uid === caller.uid);
-  return { signature: 'aa{sv}', body: [mounts.map(({ payer: _payer, ...entry }) => encodeMountEntry(entry))] };
+  const untrusted = new Set(findUntrusted(service.current(), mounts, Date.now()));
+  const entries = mounts.map((mount) => ({ mount, trusted: !untrusted.has(mount) }));
+  const encode = ({ mount: { payer: _payer, signer: _signer, ...entry }, trusted }: (typeof entries)[number]) =>
+    encodeMountEntry({ ...entry, trusted });
+  return { signature: 'aa{sv}', body: [entries.map(encode)] };
 }

@@ -23,9 +23,9 @@ const KEY_ENDINGS = ['.crt', '.revoked'];
 
 const isMissing = (error: unknown): boolean => (error as NodeJS.ErrnoException).code === 'ENOENT';
 
-/** Names in a directory that mean something here; none if it is not there. */
-export function policyNames(directory: string): string[] {
-  return namesWith(POLICY_ENDINGS, directory);
+/** Names in a directory of either kind that mean something here; none if it is not there. */
+export function namesThatCount(directory: string): string[] {
+  return namesWith([...POLICY_ENDINGS, ...KEY_ENDINGS], directory);
 }
 
 function namesWith(endings: readonly string[], directory: string): string[] {

@@ -202,8 +202,8 @@ export const DEFENCES_1: readonly Defence[] = [
       },
       {
         source: 'daemon/service.ts',
-        find: 'if (digest !== undefined) return [digestAlgorithm(digest)];',
-        replace: 'if (digest) return [digestAlgorithm(digest)];',
+        find: 'return digest === undefined ? useful : [digestAlgorithm(digest)];',
+        replace: 'return digest ? [digestAlgorithm(digest)] : useful;',
       },
     ],
   },
@@ -478,8 +478,8 @@ export const DEFENCES_1: readonly Defence[] = [
     edits: [
       {
         source: 'daemon/service.ts',
-        find: 'if (digests.length > 0) return digests;',
-        replace: "if (digests.length >= 0) return ['sha256:' + '0'.repeat(64)] as never;",
+        find: 'if (algorithms.length > 0) return algorithms;',
+        replace: "if (algorithms.length >= 0) return ['sha256'];",
       },
     ],
   },
@@ -727,9 +727,9 @@ export const DEFENCES_1: readonly Defence[] = [
     edits: [
       {
         source: 'daemon/methods/open-image.ts',
-        find: 'return opened(measured, repositories);\n}',
+        find: 'return opened(measured, repositories, signersOf(measured.digest));\n}',
         replace:
-          'return opened({ ...measured, digest: digest ?? allowedDigest(service, caller) }, repositories);\n}\n\nconst allowedDigest = (service: Service, caller: Caller) => requireAnyRule(service, caller)[0]!;',
+          'return opened({ ...measured, digest: digest ?? trustedDigest(service) }, repositories, {});\n}\n\nconst trustedDigest = (service: Service) => service.current().policy.rules.flatMap((rule) => [...rule.digests])[0]!;',
       },
     ],
   },

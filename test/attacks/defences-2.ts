@@ -298,11 +298,15 @@ export const DEFENCES_2: readonly Defence[] = [
     defence: 'a bad message from the bus is answered, and does not end the connection',
     edits: [
       {
-        source: 'daemon/transport/bus.ts',
+        source: 'daemon/transport/bus-connection.ts',
         find: ', onBadMessage: answerBadMessage }',
         replace: ' }',
       },
-      { source: 'daemon/transport/bus.ts', find: '  function answerBadMessage(', replace: '  function _answerBadMessage(' },
+      {
+        source: 'daemon/transport/bus-connection.ts',
+        find: '  function answerBadMessage(',
+        replace: '  function _answerBadMessage(',
+      },
     ],
   },
   {
@@ -312,9 +316,9 @@ export const DEFENCES_2: readonly Defence[] = [
     defence: 'the loss of the bus is no fault of a peer',
     edits: [
       {
-        source: 'daemon/transport/bus.ts',
-        find: 'if (authenticated) setImmediate(onLost, reason);',
-        replace: 'if (authenticated) onLost(reason);',
+        source: 'daemon/transport/bus-connection.ts',
+        find: 'if (authenticated) setImmediate(() => events.onLost(reason));',
+        replace: 'if (authenticated) events.onLost(reason);',
       },
     ],
   },
@@ -506,7 +510,40 @@ export const DEFENCES_2: readonly Defence[] = [
     file: '26-quota-evasion',
     pattern: 'at its limit is refused',
     defence: 'live mounts are limited',
-    edits: [{ source: 'daemon/accounts.ts', find: 'if ((held.get(payer) ?? 0) >= limit) {', replace: 'if (limit < 0) {' }],
+    edits: [
+      {
+        source: 'daemon/accounts.ts',
+        find: 'if ((held.get(payer) ?? 0) >= mountsPerUser) {',
+        replace: 'if (mountsPerUser < 0) {',
+      },
+    ],
+  },
+  {
+    row: 26,
+    file: '26-quota-totals',
+    pattern: 'all users together',
+    defence: 'live mounts of all users are limited together',
+    edits: [
+      {
+        source: 'daemon/accounts.ts',
+        find: 'if (mountsTotal !== null && total >= mountsTotal) {',
+        replace: 'if (mountsTotal !== null && total < 0) {',
+      },
+    ],
+  },
+  {
+    row: 26,
+    file: '26-quota-totals',
+    pattern: 'within a minute',
+    defence: 'mounts of a user within a minute are limited',
+    edits: [{ source: 'daemon/rate.ts', find: 'if (moments.length >= limit) {', replace: 'if (limit < 0) {' }],
+  },
+  {
+    row: 26,
+    file: '26-quota-totals',
+    pattern: 'came to nothing',
+    defence: 'a mount that came to nothing gives its room back',
+    edits: [{ source: 'daemon/accounts.ts', find: '            giveBack?.();\n', replace: '' }],
   },
   {
     row: 26,
@@ -580,8 +617,8 @@ export const DEFENCES_2: readonly Defence[] = [
     edits: [
       {
         source: 'daemon/methods/check.ts',
-        find: 'considered: allowed || caller.uid !== 0 ? []',
-        replace: 'considered: allowed ? []',
+        find: "decision.verdict === 'deny' && caller.uid === 0",
+        replace: "decision.verdict === 'deny'",
       },
     ],
   },

@@ -1,4 +1,4 @@
-// Defences that the tests of what is in an image need (rows 3, 14, 17 and 28).
+// Defences that the tests of what is in an image need (rows 3, 14, 17 and 28), and of policy files (row 27).
 import type { Defence, Edit } from '../support/mutant.js';
 
 /** Images are mounted unread. */
@@ -24,7 +24,7 @@ export const DEFENCES_3: readonly Defence[] = [
     file: '03-device-nodes',
     pattern: 'refused unless',
     defence: 'rules deny device nodes unless they say otherwise',
-    edits: [{ source: 'policy/schema.ts', find: "condition('devices', 'deny')", replace: "condition('devices', 'allow')" }],
+    edits: [{ source: 'policy/load-rule.ts', find: "entry.devices ?? 'deny'", replace: "entry.devices ?? 'allow'" }],
   },
   {
     row: 3,
@@ -142,6 +142,75 @@ export const DEFENCES_3: readonly Defence[] = [
         replace: '',
       },
     ],
+  },
+  {
+    row: 27,
+    file: '27-policy-mistakes',
+    pattern: 'writable by everybody|writable by a group|somebody else',
+    defence: "policy files are root's alone",
+    edits: [{ source: 'policy/files/read-policy.ts', find: '  if (why) refuse(path, why);\n', replace: '' }],
+  },
+  {
+    row: 27,
+    file: '27-policy-mistakes',
+    pattern: 'the directory is writable|the directory belongs',
+    defence: "policy directories are root's alone",
+    edits: [
+      {
+        source: 'policy/files/directories.ts',
+        find: 'isThere(directory) ? whyReplaceable(directory) : undefined',
+        replace: 'undefined as string | undefined',
+      },
+      {
+        source: 'policy/files/directories.ts',
+        find: "import { whyReplaceable } from '../../core/kernel/trusted-path.js';\n",
+        replace: '',
+      },
+      { source: 'policy/files/read-policy.ts', find: '  if (why) refuse(path, why);\n', replace: '' },
+    ],
+  },
+  {
+    row: 27,
+    file: '27-policy-mistakes',
+    pattern: 'a link (out|to another)',
+    defence: 'policy files are no links',
+    edits: [
+      { source: 'policy/files/read-policy.ts', find: "  if (type === 'symlink')", replace: "  if (type === 'socket')" },
+      { source: 'policy/files/read-policy.ts', find: "  if (type !== 'file') refuse", replace: "  if (type === 'fifo') refuse" },
+      {
+        source: 'core/kernel/trusted-path.ts',
+        find: "  if (status.type === 'symlink') return `${path} is a symbolic link`;\n",
+        replace: '',
+      },
+      { source: 'core/kernel/trusted-path.ts', find: '  const own = writers(status);\n', replace: '  const own = undefined;\n' },
+    ],
+  },
+  {
+    row: 27,
+    file: '27-policy-mistakes',
+    pattern: 'a good file beside a broken one|an unknown user',
+    defence: 'one problem refuses all files',
+    edits: [
+      {
+        source: 'policy/load.ts',
+        find: '  if (draft.problems.length > 0) throw new PolicyError(draft.problems);\n',
+        replace: '',
+      },
+    ],
+  },
+  {
+    row: 27,
+    file: '27-policy-mistakes',
+    pattern: 'an unknown key|a key with an underscore',
+    defence: 'unknown keys of rules are refused',
+    edits: [{ source: 'policy/schema.ts', find: 'const rule = z.strictObject(', replace: 'const rule = z.object(' }],
+  },
+  {
+    row: 27,
+    file: '27-policy-mistakes',
+    pattern: 'names of a repository',
+    defence: "names are believed only in repositories of root's alone",
+    edits: [{ source: 'policy/load.ts', find: '  requireTrustedRepositories(draft);\n', replace: '' }],
   },
   {
     row: 28,

@@ -31,12 +31,18 @@ function flagsOf({ options }: Command): string[] {
 }
 
 const cfsctl = buildProgram();
+/** With the commands inside commands, by all their words. */
+const commands = cfsctl.commands.flatMap((command) =>
+  command.commands.length === 0
+    ? [{ name: command.name(), command }]
+    : command.commands.map((inner) => ({ name: `${command.name()} ${inner.name()}`, command: inner })),
+);
 const cfsctlPage = manual.readPage('cfsctl.1');
 
 test('cfsctl(1): commands', () => {
   assertSame(
     manual.subsectionsOf(cfsctlPage, 'COMMANDS'),
-    cfsctl.commands.map((command) => command.name()),
+    commands.map(({ name }) => name),
   );
 });
 
@@ -45,12 +51,12 @@ test('cfsctl(1): options for all commands', () => {
   assertSame([...manual.optionalFlags(manual.linesOf(cfsctlPage, 'SYNOPSIS')), '--version'], flagsOf(cfsctl));
 });
 
-for (const command of cfsctl.commands) {
-  test(`cfsctl(1): options and arguments of ${command.name()}`, () => {
-    const lines = manual.linesOf(cfsctlPage, 'COMMANDS', command.name());
+for (const { name, command } of commands) {
+  test(`cfsctl(1): options and arguments of ${name}`, () => {
+    const lines = manual.linesOf(cfsctlPage, 'COMMANDS', name);
     assertSame(manual.listedFlags(lines), flagsOf(command));
     const start = lines.slice(0, lines.indexOf('.Pp'));
-    assert.deepEqual(start.slice(0, 2), ['.Nm', `.Cm ${command.name()}`]);
+    assert.deepEqual(start.slice(0, 2), ['.Nm', `.Cm ${name}`]);
     assert.deepEqual(
       manual.argumentNames(start),
       command.registeredArguments.map((argument) => argument.name()),
@@ -130,7 +136,7 @@ const DICTS: Readonly<Record<string, Dict>> = {
     missing: 0,
   }),
   'Image in a list': encodeImageEntry({ name: '', digest, rule: '', repository: '', type: 'erofs' }),
-  'Mount in a list': encodeMountEntry({ id: 1n, uid: 0, digest, rule: '', since: 0, userns: 0n, type: 'erofs' }),
+  'Mount in a list': encodeMountEntry({ id: 1n, uid: 0, digest, rule: '', since: 0, userns: 0n, type: 'erofs', trusted: true }),
   Properties: encodePolicySummary({ rules: 0, digests: 0, repositories: 0, loaded: 0 }),
 };
 for (const [subsection, dict] of Object.entries(DICTS)) {
