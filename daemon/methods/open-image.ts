@@ -21,20 +21,19 @@ export interface OpenedImage extends MeasuredImage, SignatureFacts {
   [Symbol.dispose](): void;
 }
 
-function opened(
-  measured: MeasuredImage,
-  repositories: readonly Repository[],
-  signers: SignatureFacts,
-  found?: FoundName,
-): OpenedImage {
+/** Takes the file, and closes it when it throws. */
+function opened(service: Service, measured: MeasuredImage, options: ImageOptions, where: FoundIn): OpenedImage {
   try {
+    const signers = findSigners(service.current(), measured.digest, options);
     const header = readImageHeader(measured.file);
-    return { ...measured, ...signers, header, found, repositories, [Symbol.dispose]: () => measured.file.close() };
+    return { ...measured, ...signers, header, ...where, [Symbol.dispose]: () => measured.file.close() };
   } catch (error) {
     measured.file.close();
     throw error;
   }
 }
+
+type FoundIn = Pick<OpenedImage, 'repositories' | 'found'>;
 
 function noSuchImage(): RequestError {
   return new RequestError('NoSuchImage', 'no repository has this image', {
@@ -74,7 +73,7 @@ export async function openRepositoryImage(
     measured.file.close();
     throw error;
   }
-  return opened(measured, [found.repository], findSigners(service.current(), measured.digest, options), name);
+  return opened(service, measured, options, { repositories: [found.repository], found: name });
 }
 
 /** An image as far as its digest tells, and its signatures if a rule asks for them. */
@@ -125,8 +124,7 @@ export async function openCallerImage(
   const { repositories } = service.current();
   const { digest } = options;
   const copy = digest === undefined ? undefined : service.copies.find(digest, payer);
-  const signersOf = (known: VerityDigest): SignatureFacts => findSigners(service.current(), known, options);
-  if (digest !== undefined && copy) return opened({ file: copy, digest, verified: 'copy' }, repositories, signersOf(digest));
+  if (digest !== undefined && copy) return opened(service, { file: copy, digest, verified: 'copy' }, options, { repositories });
   const measured = await measureUntilAllowed(service, file, algorithmsToTry(useful, options), options, caller, payer);
   try {
     requireExpectedDigest(measured.digest, options);
@@ -134,5 +132,5 @@ export async function openCallerImage(
     measured.file.close();
     throw error;
   }
-  return opened(measured, repositories, signersOf(measured.digest));
+  return opened(service, measured, options, { repositories });
 }

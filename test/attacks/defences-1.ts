@@ -727,9 +727,9 @@ export const DEFENCES_1: readonly Defence[] = [
     edits: [
       {
         source: 'daemon/methods/open-image.ts',
-        find: 'return opened(measured, repositories, signersOf(measured.digest));\n}',
+        find: 'return opened(service, measured, options, { repositories });\n}',
         replace:
-          'return opened({ ...measured, digest: digest ?? trustedDigest(service) }, repositories, {});\n}\n\nconst trustedDigest = (service: Service) => service.current().policy.rules.flatMap((rule) => [...rule.digests])[0]!;',
+          'return opened(service, { ...measured, digest: digest ?? trustedDigest(service) }, options, { repositories });\n}\n\nconst trustedDigest = (service: Service) => service.current().policy.rules.flatMap((rule) => [...rule.digests])[0]!;',
       },
     ],
   },
