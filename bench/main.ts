@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util';
 import { measureDaemon } from './daemon.js';
 import { measureEndToEnd } from './end-to-end.js';
 import { measureFloor } from './floor.js';
+import { measureLists } from './lists.js';
 import { measureMkfs } from './mkfs.js';
 import { measureProcess } from './process.js';
 import { describeMachine, printSection, writeResults } from './report.js';
@@ -22,12 +23,13 @@ const PARTS: Readonly<Record<string, Part>> = {
   d: measureTree,
   e: measureDaemon,
   f: measureMkfs,
+  g: measureLists,
 };
 
 const USAGE = `usage: node build/bench/main.js [--only=a,b,…] [--seed=N] [--out=FILE]
 
   a floor   b end to end   c cfsctl as a process   d reading a tree   e daemon: start and memory
-  f mkfs and digest`;
+  f mkfs and digest   g lists of digests`;
 
 function readOptions(): { parts: [string, Part][]; seed: number; out: string } {
   const options = { only: { type: 'string' }, seed: { type: 'string' }, out: { type: 'string' } } as const;

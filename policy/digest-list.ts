@@ -57,6 +57,7 @@ type Tables = Readonly<Record<VerityAlgorithm, Table>>;
 
 /** Adds the digest of a line, if it has one; says what is wrong otherwise. */
 function addLine(tables: Tables, text: Uint8Array, from: number, to: number): string | undefined {
+  if (takeDigest(tables, text, from, to)) return undefined; // most lines are nothing else
   let start = from;
   while (start < to && isBlank(text[start]!)) start += 1;
   if (start === to || text[start] === HASH) return undefined;
@@ -65,11 +66,15 @@ function addLine(tables: Tables, text: Uint8Array, from: number, to: number): st
   let rest = end;
   while (rest < to && isBlank(text[rest]!)) rest += 1;
   if (rest < to && text[rest] !== HASH) return 'more than a digest stands here; write one digest a line, and # before a comment';
-  // "sha256:" and "sha512:" differ in length of digits, so that is what tells them apart; anything else about them is checked by the parser.
+  if (takeDigest(tables, text, start, end)) return undefined;
+  return describeBadDigest(String.fromCharCode(...text.subarray(start, Math.min(end, start + 200))));
+}
+
+/** By their length alone the two algorithms can be told apart; that it is what the name says, too, is checked then. */
+function takeDigest(tables: Tables, text: Uint8Array, start: number, end: number): boolean {
   const algorithm = end - start === 7 + 128 ? 'sha512' : 'sha256';
-  if (isPlainDigest(text, start, end, algorithm)) tables[algorithm].add(text, start + 7);
-  else return describeBadDigest(String.fromCharCode(...text.subarray(start, Math.min(end, start + 200))));
-  return undefined;
+  const isWhole = end - start === 7 + 2 * DIGEST_SIZE[algorithm] && startsWith(text, start, PREFIX[algorithm]);
+  return isWhole && tables[algorithm].add(text, start + 7);
 }
 
 function isBlank(code: number): boolean {
@@ -78,11 +83,8 @@ function isBlank(code: number): boolean {
 
 const PREFIX = { sha256: [115, 104, 97, 50, 53, 54, COLON], sha512: [115, 104, 97, 53, 49, 50, COLON] };
 
-function isPlainDigest(text: Uint8Array, start: number, end: number, algorithm: VerityAlgorithm): boolean {
-  if (end - start !== 7 + 2 * DIGEST_SIZE[algorithm]) return false;
-  const prefix = PREFIX[algorithm];
-  for (let i = 0; i < 7; i += 1) if (text[start + i] !== prefix[i]) return false;
-  for (let at = start + 7; at < end; at += 1) if (NIBBLES[text[at]!] === 255) return false;
+function startsWith(text: Uint8Array, at: number, prefix: readonly number[]): boolean {
+  for (let i = 0; i < prefix.length; i += 1) if (text[at + i] !== prefix[i]) return false;
   return true;
 }
 
@@ -97,36 +99,34 @@ function describeBadDigest(digest: string): string {
 }
 
 interface Table {
-  /** Takes the digest whose digits stand at this place of the list. */
-  add(text: Uint8Array, at: number): void;
+  /** Takes the digest whose digits stand at this place of the list; false if one of them is no digit. */
+  add(text: Uint8Array, at: number): boolean;
   has(digest: VerityDigest): boolean;
   size(): number;
 }
 
 /**
  * Open addressing: `places` holds the number of a digest in `packed` plus one, 0 where there is none. A digest is as good as random, so its first bytes are the hash;
- * whoever writes the list could make them collide, and could as well write that everything is trusted. Nothing here keeps the text of the list.
+ * whoever writes the list could make them collide, and could as well write that everything is trusted. Nothing here keeps the text of the list. What is not written
+ * to takes no memory: the table of an algorithm that no line has costs nothing.
  */
 function makeTable(textLength: number, algorithm: VerityAlgorithm): Table {
   const width = DIGEST_SIZE[algorithm];
   const most = Math.ceil(textLength / (2 * width + 8));
   const slots = 2 ** Math.ceil(Math.log2(Math.max(most, 1) * 2));
   const mask = slots - 1;
-  let [packed, places]: [Uint8Array | undefined, Uint32Array | undefined] = [undefined, undefined];
+  const packed = new Uint8Array((most + 1) * width);
+  const places = new Uint32Array(slots);
+  const wanted = new Uint8Array(width);
   let count = 0;
-
-  /** Writes the bytes behind the last digest, where they stay if it turns out to be new. */
-  function readDigits(digits: Uint8Array, at: number, bytes: Uint8Array, to: number): void {
-    for (let i = 0; i < width; i += 1) bytes[to + i] = (NIBBLES[digits[at + 2 * i]!]! << 4) | NIBBLES[digits[at + 2 * i + 1]!]!;
-  }
 
   /** The place of the digest that stands in `bytes`, or the free one where it belongs. */
   function findPlace(bytes: Uint8Array, at: number): number {
     let slot = (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) & mask;
-    for (; places![slot] !== 0; slot = (slot + 1) & mask) {
-      const other = (places![slot]! - 1) * width;
+    for (; places[slot] !== 0; slot = (slot + 1) & mask) {
+      const other = (places[slot]! - 1) * width;
       let i = 0;
-      while (i < width && packed![other + i] === bytes[at + i]) i += 1;
+      while (i < width && packed[other + i] === bytes[at + i]) i += 1;
       if (i === width) break;
     }
     return slot;
@@ -135,18 +135,26 @@ function makeTable(textLength: number, algorithm: VerityAlgorithm): Table {
   return {
     size: () => count,
     add(text, at) {
-      packed ??= new Uint8Array((most + 1) * width);
-      places ??= new Uint32Array(slots);
-      readDigits(text, at, packed, count * width);
-      const slot = findPlace(packed, count * width);
+      // Behind the last digest, where the bytes stay if they turn out to be new.
+      const end = count * width;
+      let seen = 0;
+      for (let i = 0; i < width; i += 1) {
+        const high = NIBBLES[text[at + 2 * i]!]!;
+        const low = NIBBLES[text[at + 2 * i + 1]!]!;
+        packed[end + i] = (high << 4) | low;
+        seen |= high | low;
+      }
+      if (seen > 15) return false;
+      const slot = findPlace(packed, end);
       if (places[slot] === 0) places[slot] = count += 1;
+      return true;
     },
     has(digest) {
-      if (count === 0) return false;
-      const wanted = new Uint8Array(width);
-      const digits = Uint8Array.from(digest, (digit) => digit.charCodeAt(0));
-      readDigits(digits, 7, wanted, 0);
-      return places![findPlace(wanted, 0)] !== 0;
+      for (let i = 0; i < width; i += 1) {
+        const high = NIBBLES[digest.charCodeAt(7 + 2 * i)]!;
+        wanted[i] = (high << 4) | NIBBLES[digest.charCodeAt(8 + 2 * i)]!;
+      }
+      return places[findPlace(wanted, 0)] !== 0;
     },
   };
 }

@@ -1,4 +1,4 @@
-// Bundles the programs, the workers and what cfsctl loads on demand into dist/. koffi stays outside: it is native code, found in node_modules.
+// Bundles the programs, the workers and what cfsctl loads on demand into dist/, and writes the JSON Schema of policy files beside them. koffi stays outside: it is native code, found in node_modules.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { chmodSync, copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -71,6 +71,8 @@ for (const { in: entry, out, loaded } of programs) {
   else writeFileSync(`dist/${out}`, text);
 }
 writeFileSync('dist/third-party.txt', thirdPartyNotices(inputs));
+const { policyJsonSchema } = await import('../build/policy/json-schema.js');
+writeFileSync('dist/policy.schema.json', `${JSON.stringify(policyJsonSchema(), null, 2)}\n`);
 copyFileSync('tools/write-code-cache.cjs', 'dist/write-code-cache.cjs');
 const { status } = spawnSync(process.execPath, ['dist/write-code-cache.cjs'], { stdio: 'inherit' });
 if (status !== 0) throw new Error('the code cache could not be written');

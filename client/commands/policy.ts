@@ -3,7 +3,7 @@ import { isNoService } from '../remote-error.js';
 import { connectFor, wantsJson } from './globals.js';
 
 const IMAGE = `
-IMAGE is a digest, or a path if it contains /, or a name in a repository.`;
+IMAGE is a digest, or a path if it starts with / or ./, or a name in a repository.`;
 
 const VALIDATE = `
 Without DIR: the directories of the service, a file of /etc in place of one of the

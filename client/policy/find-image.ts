@@ -11,7 +11,7 @@ import { O_DIRECTORY, O_RDONLY, openPath } from '../../core/kernel/file.js';
 import { verifySignature } from '../../core/signature/verify.js';
 import { RequestError } from '../../core/wire/errors.js';
 import type { Contents, KnownImage, Repository } from '../../policy/policy.js';
-import { isPath, readSignatureOf } from '../image.js';
+import { readSignatureOf } from '../image.js';
 import { hashFile } from '../inspect/hash-file.js';
 import { type OpenedImage, openAnyImage, readAnyImage, readComposefs, readPart } from '../inspect/read-image.js';
 import { REFS, digestOfRef, openStoredImage, readLink } from '../repository/entries.js';
@@ -21,10 +21,10 @@ import { readServiceKeys } from '../sign/service-keys.js';
 /** An image as the policy may judge it; `contents` undefined where there is no file to read. */
 export type AskedImage = KnownImage & { readonly contents?: Contents };
 
-/** One for each digest the image has: a file has one by either algorithm. Throws `RequestError`. */
+/** One for each digest the image has: a file has one by either algorithm. No name starts with a dot or a slash, and each path has to. Throws `RequestError`. */
 export function findAskedImages(image: string, repositories: readonly Pick<Repository, 'path'>[]): AskedImage[] {
   if (image.includes(':')) return [{ digest: orBadRequest(() => parseVerityDigest(image)) }];
-  if (!isPath(image)) return [findByName(requireName(image), repositories)];
+  if (!/^[./]/.test(image)) return [findByName(requireName(image), repositories)];
   using file = openAnyImage(image);
   const { digests } = hashFile(file.file, ['sha256', 'sha512']);
   const contents = readContents(file);
@@ -58,7 +58,7 @@ function findByName(name: string, repositories: readonly Pick<Repository, 'path'
     return { digest, found: { repository: path, name }, contents: readContents(image) };
   }
   throw new RequestError('NoSuchImage', `no repository has an image ${name}`, {
-    hint: 'a path of an image file contains /; a repository of its own is named with --repo or in the policy',
+    hint: 'the path of a file starts with / or ./; a repository of its own is named with --repo or in the policy',
   });
 }
 

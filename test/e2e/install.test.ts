@@ -50,6 +50,7 @@ const EVERYTHING = [
   'usr/share/bash-completion/completions/cfsctl',
   'usr/share/dbus-1/system-services/org.composefs.Mount1.service',
   'usr/share/dbus-1/system.d/org.composefs.Mount1.conf',
+  'usr/share/cfsmountd/policy.schema.json',
   'usr/share/doc/cfsmountd/hardening.md',
   'usr/share/doc/cfsmountd/third-party.txt',
   'usr/share/fish/vendor_completions.d/cfsctl.fish',
