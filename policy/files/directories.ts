@@ -31,11 +31,10 @@ export function policyNames(directory: string): string[] {
 /** The files that count, by name. What masks a file is not one itself if it is a link to /dev/null. Throws PolicyError if others than root could change a directory. */
 export function findPolicyFiles(directories: readonly string[]): ReadonlyMap<string, string> {
   const paths = new Map<string, string>();
-  for (const directory of directories) {
-    const names = policyNames(directory);
-    const why = isThere(directory) ? whyReplaceable(directory) : undefined;
+  for (const directory of directories.filter(isThere)) {
+    const why = statAt(null, directory).type === 'file' ? 'is a file; make it a directory' : whyReplaceable(directory);
     if (why !== undefined) throw new PolicyError([{ file: directory, line: 1, message: why }]);
-    for (const name of names) paths.set(name, join(directory, name));
+    for (const name of policyNames(directory)) paths.set(name, join(directory, name));
   }
   const inOrder = [...paths].sort(([a], [b]) => (a < b ? -1 : 1));
   return new Map(inOrder.filter(([, path]) => !isLinkToNull(path)));
