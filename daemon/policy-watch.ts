@@ -1,7 +1,7 @@
 // Watches the policy directories: once they have been quiet for a moment, and are not what was read, somebody is told.
 import { dirname, join } from 'node:path';
 
-import { isErrno } from '../core/kernel/error.js';
+import { isErrno, SyscallError } from '../core/kernel/error.js';
 import { createInotify, readInotify, removeWatch, watchDirectory } from '../core/kernel/inotify.js';
 import { watch } from '../core/kernel/poll.js';
 import { statAt } from '../core/kernel/stat.js';
@@ -17,26 +17,30 @@ export interface PolicyWatch {
 const QUIET = 500;
 const PATIENCE = 5_000;
 
-/** Files with their inodes, owners, sizes and times: what differs has changed. */
+/** Files with their inodes, owners, sizes and times: what differs has changed. What cannot be looked at is a state like any other. */
 function describeState(directories: readonly string[]): string {
-  const files = directories.flatMap((directory) =>
-    namesThatCount(directory)
+  return directories.flatMap((directory) => [describe(directory), ...filesOf(directory).map(describe)]).join('\n');
+}
+
+function filesOf(directory: string): string[] {
+  try {
+    return namesThatCount(directory)
       .sort()
-      .map((name) => join(directory, name)),
-  );
-  return [...directories, ...files]
-    .map((path) => {
-      try {
-        const { inode, uid, permissions, size, mtime, ctime, type } = statAt(null, path);
-        // A directory changes with what is in it; what matters of that is listed.
-        const content = type === 'directory' ? '' : `${inode} ${size} ${mtime} ${ctime}`;
-        return `${path} ${type} ${uid} ${permissions} ${content}`;
-      } catch (error) {
-        if (isErrno(error, 'ENOENT', 'ENOTDIR')) return path;
-        throw error;
-      }
-    })
-    .join('\n');
+      .map((name) => join(directory, name));
+  } catch {
+    return []; // not a directory: reading the policy will say so
+  }
+}
+
+function describe(path: string): string {
+  try {
+    const { inode, uid, permissions, size, mtime, ctime, type } = statAt(null, path);
+    // A directory changes with what is in it; what matters of that is listed.
+    const content = type === 'directory' ? '' : `${inode} ${size} ${mtime} ${ctime}`;
+    return `${path} ${type} ${uid} ${permissions} ${content}`;
+  } catch (error) {
+    return `${path} ${String(error)}`;
+  }
 }
 
 /** Calls back when a file of the policy came, went or changed. Throws SyscallError where the kernel has no more watches. */
@@ -73,7 +77,11 @@ export function watchPolicy(directories: readonly string[], onChange: () => void
 
   function look(): void {
     timer = undefined;
-    watchAll();
+    try {
+      watchAll();
+    } catch (error) {
+      if (!(error instanceof SyscallError)) throw error; // else: the watches that stand have to do
+    }
     if (describeState(directories) !== read) onChange();
   }
 

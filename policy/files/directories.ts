@@ -49,11 +49,10 @@ export function findKeyFiles(directories: readonly string[]): ReadonlyMap<string
 
 function findFiles(endings: readonly string[], directories: readonly string[]): ReadonlyMap<string, string> {
   const paths = new Map<string, string>();
-  for (const directory of directories) {
-    const names = namesWith(endings, directory);
-    const why = isThere(directory) ? whyReplaceable(directory) : undefined;
+  for (const directory of directories.filter(isThere)) {
+    const why = statAt(null, directory).type === 'file' ? 'is a file; make it a directory' : whyReplaceable(directory);
     if (why !== undefined) throw new PolicyError([{ file: directory, line: 1, message: why }]);
-    for (const name of names) paths.set(name, join(directory, name));
+    for (const name of namesWith(endings, directory)) paths.set(name, join(directory, name));
   }
   const inOrder = [...paths].sort(([a], [b]) => (a < b ? -1 : 1));
   return new Map(inOrder.filter(([, path]) => !isLinkToNull(path)));

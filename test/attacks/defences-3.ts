@@ -158,8 +158,8 @@ export const DEFENCES_3: readonly Defence[] = [
     edits: [
       {
         source: 'policy/files/directories.ts',
-        find: 'isThere(directory) ? whyReplaceable(directory) : undefined',
-        replace: 'undefined as string | undefined',
+        find: "'is a file; make it a directory' : whyReplaceable(directory)",
+        replace: "'is a file' : undefined",
       },
       {
         source: 'policy/files/directories.ts',

@@ -156,6 +156,7 @@ test('validate: nothing wrong, everything wrong at once, and what only the servi
   const loose = join(scratch.path, 'loose');
   mkdirSync(loose);
   chmodSync(loose, 0o777);
+  assert.match(cfsctl('policy', 'validate', image).stdout, /image\.erofs:1: is a file; make it a directory\n$/);
   assert.match(cfsctl('policy', 'validate', loose).stdout, /loose:1: .* writable by others.*chmod go-w/);
 });
 
