@@ -130,6 +130,9 @@ test('a user gets so many mounts within a minute, over both transports, however 
   const user = await actor(SECOND);
   const { got, refused } = await take(user, 7);
   assert.deepEqual([got, refused.length, refused.every((message) => RATE.test(message))], [4, 3, true], refused.join('\n'));
+  const denied = () => daemon.audits().filter((line) => line['error'] === 'QuotaExceeded' && line['uid'] === SECOND);
+  await daemon.eventually('each refusal is in the log', () => denied().length === 3);
+  assert.match(String(denied()[0]!['reason']), /^uid 2 got 4 mounts within a minute/);
   await user.stop();
   await daemon.eventually('all are gone', () => liveMounts() === 0);
   const again = await take(await actor(SECOND), 1);
