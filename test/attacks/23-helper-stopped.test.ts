@@ -29,7 +29,9 @@ before(async () => {
 });
 after(async () => {
   await victim?.stop();
+  const helpers = daemon ? childrenOf(daemon.pid) : [];
   await daemon?.kill();
+  for (const helper of helpers) process.kill(helper, 'SIGKILL'); // one that is stopped does not see that its daemon is gone
   scratch.remove();
 });
 afterEach(async () => {
