@@ -56,7 +56,7 @@ async function firstMount(who: Actor): Promise<{ outcome: string; ms: number }> 
 }
 
 /** The hunter always wins the race: once in the caller's namespace, the helper waits a while. */
-const slowDown = () => injectFault(daemon.pid, 'setresgid', 'delay_enter=100000', '1');
+const slowDown = () => injectFault(daemon.pid, 'setresgid', 'delay_enter=1000000', '1');
 
 test(
   'stopped: the caller gets an error in time, nobody else waits, and the next attempt works',
