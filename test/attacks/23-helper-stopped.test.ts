@@ -56,34 +56,42 @@ async function firstMount(who: Actor): Promise<{ outcome: string; ms: number }> 
 }
 
 /** The hunter always wins the race: once in the caller's namespace, the helper waits a while. */
-const slowDown = () => injectFault(daemon.pid, 'setresgid', 'delay_enter=1000000', '1');
+const slowDown = (syscall = 'setresgid') => injectFault(daemon.pid, syscall, 'delay_enter=1000000', '1');
 
-test(
-  'stopped: the caller gets an error in time, nobody else waits, and the next attempt works',
-  { timeout: 90_000 },
-  async () => {
-    const attacker = await actor({ uid: 4764 });
-    const delay = await slowDown();
-    await startHunt(attacker, hunter, 'stop');
-    const attempt = firstMount(attacker);
-    let slowest = 0;
-    let served = 0;
-    let over = false;
-    void attempt.then(() => (over = true));
-    while (!over) {
-      slowest = Math.max(slowest, await victim.do(mountOnce, { address: daemon.address, image }));
-      served++;
-    }
-    const { outcome, ms } = await attempt;
-    assert.equal((await endHunt(attacker)).length, 1, 'the helper was caught');
-    await delay.detach();
-    assert.equal(outcome, 'Timeout');
-    assert.ok(ms < 12_000, `answered after ${ms} ms`);
-    assert.ok(slowest < 2_000, `${served} mounts of another user meanwhile, the slowest took ${slowest} ms`);
-    await daemon.eventually('the helper is gone', () => childrenOf(daemon.pid).length === 0);
-    assert.equal((await firstMount(attacker)).outcome, 'mounted');
-  },
-);
+/** Before it changes its ids the helper is still root's, and afterwards the caller's: only CAP_KILL ends it then. */
+const STOPS = [
+  { moment: 'stopped', syscall: 'setresgid', mode: 'stop' },
+  { moment: 'stopped with ids of the caller', syscall: 'close_range', mode: 'stop-late' },
+] as const;
+
+for (const { moment, syscall, mode } of STOPS) {
+  test(
+    `${moment}: the caller gets an error in time, nobody else waits, and the next attempt works`,
+    { timeout: 90_000 },
+    async () => {
+      const attacker = await actor({ uid: 4764 });
+      const delay = await slowDown(syscall);
+      await startHunt(attacker, hunter, mode);
+      const attempt = firstMount(attacker);
+      let slowest = 0;
+      let served = 0;
+      let over = false;
+      void attempt.then(() => (over = true));
+      while (!over) {
+        slowest = Math.max(slowest, await victim.do(mountOnce, { address: daemon.address, image }));
+        served++;
+      }
+      const { outcome, ms } = await attempt;
+      assert.equal((await endHunt(attacker)).length, 1, 'the helper was caught');
+      await delay.detach();
+      assert.equal(outcome, 'Timeout');
+      assert.ok(ms < 12_000, `answered after ${ms} ms`);
+      assert.ok(slowest < 2_000, `${served} mounts of another user meanwhile, the slowest took ${slowest} ms`);
+      await daemon.eventually('the helper is gone', () => childrenOf(daemon.pid).length === 0);
+      assert.equal((await firstMount(attacker)).outcome, 'mounted');
+    },
+  );
+}
 
 test('killed: the caller gets an error, nothing is left, and the next attempt works', { timeout: 60_000 }, async () => {
   const before = heldState(daemon.pid);

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { Actor } from './actor.js';
 import { ROOT, run } from './machine.js';
 
-export type HuntMode = 'stop' | 'kill' | 'inspect';
+export type HuntMode = 'stop' | 'stop-late' | 'kill' | 'inspect';
 export interface Catch {
   readonly pid: number;
   readonly [ability: string]: number;
