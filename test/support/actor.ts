@@ -104,7 +104,7 @@ export async function startActor(options: ActorOptions): Promise<Actor> {
       }),
     async stop() {
       if (child.exitCode === null && child.signalCode === null) {
-        child.kill('SIGKILL');
+        process.kill(pid, 'SIGKILL'); // what it was started through ends with it
         await once(child, 'exit');
       }
       many?.holder.kill('SIGKILL');

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 
+import { connect } from '../../client/index.js';
 import { type Actor, type ActorOptions, startActor } from '../support/actor.js';
 import { eventually } from '../support/daemon.js';
 import { run } from '../support/machine.js';
@@ -23,7 +24,9 @@ export const show = (unit: string, property: string): string => run('systemctl',
 /** The service's one policy file; a service that runs has read it when this returns. */
 export function writePolicy(text: string): void {
   writeFileSync('/etc/cfsmountd/policy.d/vm.toml', text);
-  if (stateOf('cfsmountd.service') === 'active') run('systemctl', 'reload', 'cfsmountd.service');
+  if (stateOf('cfsmountd.service') === 'inactive') return; // it reads it when it is called
+  using client = connect({ timeoutMs: 60_000 });
+  client.reload(); // throws if the policy is refused; systemctl reload cannot tell
 }
 
 /** Installs the package with apt, which has no network. 2 is the newer revision. */

@@ -1,6 +1,6 @@
 // Side by side with systemd-mountfsd: the same EROFS bytes, the same user in the same kind of user namespace. Ratios only: the machine is emulated.
 import assert from 'node:assert/strict';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 
 import type { Actor } from '../../support/actor.js';
@@ -10,6 +10,7 @@ import { run } from '../../support/machine.js';
 import { ALICE, podmanActor, writePolicy } from '../guest.js';
 
 const REPOSITORY = '/srv/compared';
+const IMAGE = '/var/tmp/compared.erofs';
 const EROFS = '/home/alice/compared.erofs';
 const DISK = '/home/alice/compared.raw';
 const RUNS = 30;
@@ -25,18 +26,19 @@ function makeDisk(): void {
   run(
     'sh',
     '-c',
-    `printf '%s' '${table}' | sfdisk -q ${DISK} && dd if=${EROFS} of=${DISK} bs=1M seek=1 conv=notrunc status=none`,
+    `printf '%s' '${table}' | sfdisk -q ${DISK} && dd if=${IMAGE} of=${DISK} bs=1M seek=1 conv=notrunc status=none`,
   );
   run('chown', 'alice:alice', DISK, EROFS);
 }
 
 before(async () => {
   const files = Object.fromEntries(Array.from({ length: 50 }, (_, i) => [`usr/share/file-${i}`, 'x'.repeat(i * 1000)]));
-  const digest = makeErofs(EROFS, { 'etc/os-release': 'ID=compared\n', ...files }, '--all-root');
+  const digest = makeErofs(IMAGE, { 'etc/os-release': 'ID=compared\n', ...files }, '--all-root');
+  copyFileSync(IMAGE, EROFS);
   makeDisk();
   run('runuser', '-u', 'alice', '--', 'fsverity', 'enable', EROFS);
   mkdirSync(`${REPOSITORY}/objects`, { recursive: true });
-  addToRepository(REPOSITORY, EROFS, 'compared');
+  addToRepository(REPOSITORY, IMAGE, 'compared');
   writePolicy(policyText({ digests: [digest], repositories: { [REPOSITORY]: 'trusted' } }));
   // Without it, mountfsd asks for a password: Debian's trusts no directory.
   const rule = `polkit.addRule(function (action, subject) {
