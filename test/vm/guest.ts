@@ -1,7 +1,7 @@
 // The guest as its administrator has it: the installed service, its two users, its journal.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 
 import { connect } from '../../client/index.js';
 import { type Actor, type ActorOptions, startActor } from '../support/actor.js';
@@ -44,16 +44,25 @@ const ROOM = 'mount -t tmpfs none /mnt && mkdir /mnt/m && ';
 export const inUnshare = (uid: number, script: string): Outcome =>
   runAs(uid, ['sh', '-ec', `${ROOM}${script}`], { within: ['unshare', '-U', '-r', '-m'], cwd: '/' });
 
-/** The same in the namespaces that podman gives to the user. */
+/** The same in the namespaces that podman gives to the user. They outlive the command, so it takes its mounts down. */
 export function inPodman(uid: number, script: string): Outcome {
-  const words = [NAMES[uid]!, 'podman', 'unshare', 'sh', '-ec', `${ROOM}${script}`];
+  const words = [NAMES[uid]!, 'podman', 'unshare', 'sh', '-ec', `trap 'umount -l /mnt' EXIT; ${ROOM}${script}`];
   const { status, stdout, stderr } = spawnSync('as-user', words, { encoding: 'utf8', timeout: 120_000 });
   return { status, stdout, stderr };
 }
 
-/** An actor in the namespaces that podman gives to the user: root there is the user, 1… are its subordinate ids. */
+/** First of the user's subordinate ids. */
+export function subordinateOf(uid: number): number {
+  return Number(new RegExp(`^${NAMES[uid]}:(\\d+):65536$`, 'm').exec(readFileSync('/etc/subuid', 'utf8'))![1]);
+}
+
+/** An actor in a user namespace such as podman's, without podman, which takes its time. */
+export const manyIdsActor = (uid: number): Promise<Actor> =>
+  startActor({ uid, namespace: 'many', subordinate: subordinateOf(uid) });
+
+/** An actor in the user namespace that podman gives to the user: root there is the user, 1… are its subordinate ids. Its mounts end with it. */
 export const podmanActor = (uid: number, options: Partial<ActorOptions> = {}): Promise<Actor> =>
-  startActor({ uid, through: ['as-user', NAMES[uid]!, 'podman', 'unshare'], ...options });
+  startActor({ uid, through: ['as-user', NAMES[uid]!, 'podman', 'unshare', 'unshare', '-m'], ...options });
 
 export interface Audit {
   readonly verdict: string;

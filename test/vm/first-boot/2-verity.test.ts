@@ -22,7 +22,7 @@ import type { Kit } from '../../support/kit.js';
 import { run } from '../../support/machine.js';
 import { setXattr } from '../../support/source-tree.js';
 import { describeTree } from '../../support/tree.js';
-import { ALICE, podmanActor, writePolicy } from '../guest.js';
+import { ALICE, manyIdsActor, writePolicy } from '../guest.js';
 
 const REPOSITORY = '/var/lib/cfsmountd/repo';
 const TREE = '/var/tmp/tree';
@@ -78,7 +78,7 @@ before(async () => {
   run('cfsctl', 'import', TREE, 'tree');
   image = run('readlink', '-f', join(REPOSITORY, 'images/refs/tree')).trim();
   trust([digestOfFile(image)]);
-  alice = await podmanActor(ALICE);
+  alice = await manyIdsActor(ALICE);
   await alice.do(({ fs, mount, file, client, store }) => {
     const attr = mount.fsopen('tmpfs');
     mount.fsconfigCreate(attr);

@@ -17,7 +17,7 @@ import { assertDone } from '../../support/outcome.js';
 import { runAs } from '../../support/run-as.js';
 import { parseDump } from '../../../core/image/dump-parser.js';
 import { writeImage } from '../../../core/image/writer.js';
-import { ALICE, audits, BOB, podmanActor, writePolicy } from '../guest.js';
+import { ALICE, audits, BOB, podmanActor, subordinateOf, writePolicy } from '../guest.js';
 
 const REPOSITORY = '/srv/users';
 const DUMP = `/ 0 40755 2 0 0 0 0.0 - - -
@@ -45,11 +45,6 @@ after(async () => {
   await bob?.stop();
 });
 
-/** First of the user's subordinate ids. */
-function subordinate(user: string): number {
-  return Number(new RegExp(`^${user}:(\\d+):65536$`, 'm').exec(run('cat', '/etc/subuid'))![1]);
-}
-
 /** Mounts so many times, and keeps the mounts. Returns whose the files are in each, as the caller sees them. */
 function mountMany({ client, fs, store }: Kit, count: number): (readonly [string, string])[] {
   const connection = client.connect({ timeoutMs: 60_000 });
@@ -73,11 +68,11 @@ const keptFd = (actor: Actor): Promise<number> => actor.do(({ store }) => (store
 test('two users at once: each has its own ids, and sees its own mounts', async () => {
   const both = await Promise.all([alice.do(mountMany, 15), bob.do(mountMany, 15)]);
   for (const owners of both) assert.deepEqual([...new Set(owners.map(String))], ['0:0,5:7']);
-  for (const [actor, uid, name] of [
-    [alice, ALICE, 'alice'],
-    [bob, BOB, 'bob'],
+  for (const [actor, uid] of [
+    [alice, ALICE],
+    [bob, BOB],
   ] as const) {
-    const first = subordinate(name);
+    const first = subordinateOf(uid);
     assert.deepEqual(ownersOnHost(actor, await keptFd(actor)), [`${uid}:${uid}`, `${first + 4}:${first + 6}`]);
   }
 });
@@ -135,7 +130,7 @@ test('a namespace nested in the user’s own: its ids', async () => {
   // Root in it is user 5 of podman's namespace: what the image calls 0 is user 5 there.
   const words = ['nsenter', '-U', '-t', String(alice.pid), '-S', '5', '-G', '7', '--', 'unshare', '-U', '-r'];
   using nested = usernsOf(await startHolder(words, [alice.pid]));
-  const first = subordinate('alice');
+  const first = subordinateOf(ALICE);
   assert.equal(usernsOwner(nested), first + 4, 'made by a subordinate id');
   assert.equal(await mountWith(alice, nested), '65534:65534', 'nobody: id 5 does not exist in it');
   const inside = await startActor({

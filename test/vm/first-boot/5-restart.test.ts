@@ -9,7 +9,7 @@ import { eventually } from '../../support/daemon.js';
 import { addToRepository, makeErofs, policyText } from '../../support/images.js';
 import type { Kit } from '../../support/kit.js';
 import { run } from '../../support/machine.js';
-import { ALICE, becomes, BOB, installPackage, podmanActor, show, writePolicy } from '../guest.js';
+import { ALICE, becomes, BOB, installPackage, manyIdsActor, show, writePolicy } from '../guest.js';
 
 const REPOSITORY = '/srv/live';
 const LIMIT = 40;
@@ -33,8 +33,8 @@ before(async () => {
   digest = makeErofs('/var/tmp/live.erofs', { note: TEXT });
   addToRepository(REPOSITORY, '/var/tmp/live.erofs', 'live');
   limitTo(LIMIT);
-  alice = await podmanActor(ALICE);
-  bob = await podmanActor(BOB);
+  alice = await manyIdsActor(ALICE);
+  bob = await manyIdsActor(BOB);
 });
 after(async () => {
   await alice?.stop();
