@@ -141,4 +141,3 @@ test('fifty mounts live when the machine is shut down, without those who asked f
   await bob.stop();
   assert.equal(counted().length, LIMIT + OF_BOB);
 });
-
