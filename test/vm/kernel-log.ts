@@ -10,6 +10,7 @@ const HARMLESS: readonly [line: RegExp, because: string][] = [
     /^overlayfs: lower file '.*' (has the wrong fs-verity digest|has no fs-verity digest)/,
     'asked for: objects that were swapped',
   ],
+  [/^overlayfs: lazy lowerdata lookup failed \(.*, err=-2\)/, 'asked for: objects that were removed'],
   [/: \d+ callbacks suppressed$/, 'there were more of the lines above'],
 ];
 
