@@ -6,12 +6,18 @@ const HARMLESS: readonly [line: RegExp, because: string][] = [
   [/^mtrr: your CPUs had inconsistent /, "of QEMU's firmware, at the boot"],
   [/^tsc: Unable to calibrate against PIT/, 'the clock is emulated, too'],
   [/^amd_pstate: the _CPC object is not present/, 'an emulated processor has no power states'],
-  [/^(clocksource: Long readout interval|hrtimer: interrupt took )/, 'the emulator did not run for a while: a busy host'],
+  [
+    /^(clocksource: Long readout interval|hrtimer: interrupt took |hpet: Lost \d+ RTC interrupts)/,
+    'the emulator did not run for a while: a busy host',
+  ],
   [
     /^overlayfs: lower file '.*' (has the wrong fs-verity digest|has no fs-verity digest)/,
     'asked for: objects that were swapped',
   ],
-  [/^overlayfs: lazy lowerdata lookup failed \(.*, err=-(2|40)\)/, 'asked for: objects that were removed, or are symlinks'],
+  [
+    /^overlayfs: lazy lowerdata lookup failed \(.*, err=-(2|18|40)\)/,
+    'asked for: objects removed, outside the store, or symlinks',
+  ],
   [/: \d+ callbacks suppressed$/, 'there were more of the lines above'],
 ];
 
