@@ -12,7 +12,7 @@ const JOINED = 'layers of composefs images are attached where nobody sees them, 
 /** What each feature the service found in the kernel is for. One that is not listed is shown by its name alone. */
 const PURPOSES: Readonly<Record<string, string>> = {
   erofs: 'EROFS images can be mounted',
-  'overlay-detached-layers': 'composefs images can be mounted (Linux 6.15)',
+  'overlay-detached-layers': 'layers of composefs images are joined by descriptor, attached nowhere (Linux 6.15)',
   'overlay-layer-paths': `${JOINED} (Linux 6.7)`,
   'overlay-layer-list': `${JOINED} (Linux 6.5)`,
   'overlay-plain-list': JOINED,

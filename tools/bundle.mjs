@@ -57,8 +57,10 @@ function writeLoaded(out, text) {
   const code = text.replace(/^#!.*\n/, '');
   const build = createHash('sha256').update(code).digest('hex').slice(0, 16);
   writeFileSync(`dist/code/${name}.cjs`, code);
-  writeFileSync(`dist/${out}`, loader.replaceAll('@PROGRAM@', name).replaceAll('@BUILD@', build));
-  if (out === name) chmodSync(`dist/${out}`, 0o755);
+  const isProgram = out === name;
+  const start = isProgram ? loader : loader.replace(/^#!.*\n/, '');
+  writeFileSync(`dist/${out}`, start.replaceAll('@PROGRAM@', name).replaceAll('@BUILD@', build));
+  if (isProgram) chmodSync(`dist/${out}`, 0o755);
 }
 
 rmSync('dist/code', { recursive: true, force: true });

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 
+import { connect } from '../../client/index.js';
 import type { OwnedFd } from '../../core/kernel/fd.js';
 import { O_PATH, O_RDONLY, openPath } from '../../core/kernel/file.js';
 import { ioctlBuffer } from '../../core/kernel/ioctl.js';
@@ -17,7 +18,7 @@ import { settleDown } from '../support/at-rest.js';
 import { type Daemon, openFds, startDaemon } from '../support/daemon.js';
 import { handOver } from '../support/hand-over.js';
 import { makeErofs, makeSampleRepository, policyText } from '../support/images.js';
-import { withoutSample } from '../support/machine.js';
+import { PATIENCE, withoutSample } from '../support/machine.js';
 import { makeScratch } from '../support/scratch.js';
 import { injectFault } from '../support/strace.js';
 
@@ -49,10 +50,10 @@ after(async () => {
   scratch.remove();
 });
 
-/** Mounts until the time is over, and keeps the last few. */
-function mountFor(milliseconds: number): Promise<number> {
+/** Mounts until the time is over and so many times, however slow the machine, and keeps the last few. */
+function mountFor(milliseconds: number, least = 0): Promise<number> {
   return actor.do(
-    async ({ client, file, store }, { address, image, sample, milliseconds }) => {
+    async ({ client, file, store }, { address, image, sample, milliseconds, least }) => {
       const connection = client.connect({ address });
       const until = Date.now() + milliseconds;
       const held: OwnedFd[] = [];
@@ -62,13 +63,13 @@ function mountFor(milliseconds: number): Promise<number> {
         fd.close();
         if (sample !== null) held.push((await connection.mountImageAsync(sample)).mount);
         while (held.length > 4) held.shift()!.close();
-        if (Date.now() > until) {
+        if (Date.now() > until && count >= least) {
           store['held'] = held;
           return count;
         }
       }
     },
-    { address: daemon.address, image, sample: sample ?? null, milliseconds },
+    { address: daemon.address, image, sample: sample ?? null, milliseconds, least },
   );
 }
 
@@ -134,12 +135,12 @@ test('every mount in every mount namespace of the daemon is nodev and nosuid, wh
   };
   // A new thread is in a private copy of the host's mounts for a moment before it leaves them: not on any caller's way, so it starts before.
   // Three at once take all the threads that one user can ever have.
-  await Promise.all([mountFor(500), mountFor(500), mountFor(500)]);
+  await Promise.all([mountFor(500 * PATIENCE), mountFor(500 * PATIENCE), mountFor(500 * PATIENCE)]);
   await settleDown(daemon.pid);
   // Each mount then stays in the stage for as long as it takes to look at all of them.
   const delay = await injectFault(daemon.pid, 'umount2', 'delay_enter=20000', '1+');
   let done = false;
-  const working = mountFor(1_500).finally(() => (done = true));
+  const working = mountFor(1_500, 11).finally(() => (done = true));
   while (!done) {
     look();
     await sleep(1);
@@ -171,7 +172,9 @@ test('every mount that the daemon holds by descriptor is nodev and nosuid, and r
   }
   assert.deepEqual(faults, []);
   assert.ok((kinds.get('1021994') ?? 0) >= 2, 'the two ends of the stage'); // TMPFS_MAGIC
-  if (sample !== undefined) assert.ok((kinds.get('e0f5e1e2') ?? 0) >= 1, 'the kept superblock of the image');
+  using client = connect({ address: daemon.address });
+  const keeps = client.status().features.includes('clone-detached'); // Linux 6.15
+  if (sample !== undefined) assert.equal((kinds.get('e0f5e1e2') ?? 0) >= 1, keeps, 'the kept superblock of the image');
 });
 
 test('in the namespace made for it the caller finds nothing to see and nowhere to write', async () => {

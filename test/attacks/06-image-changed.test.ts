@@ -8,9 +8,10 @@ import { after, before, test } from 'node:test';
 
 import type { OwnedFd } from '../../core/kernel/fd.js';
 import { type Actor, startActor } from '../support/actor.js';
+import { compileProgram } from '../support/compile.js';
 import { type Daemon, startDaemon } from '../support/daemon.js';
 import { makeErofs, policyText } from '../support/images.js';
-import { run } from '../support/machine.js';
+import { ROOT } from '../support/machine.js';
 import { makeScratch } from '../support/scratch.js';
 
 const UID = 4725;
@@ -29,33 +30,6 @@ let actor: Actor;
 let digest: string;
 let offsets: number[];
 
-/** Turns the marked texts of a file from good to evil and back, through a shared mapping, until it is killed. */
-const SCRIBBLER = `
-#include <fcntl.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-int main(int argc, char **argv)
-{
-	struct stat st;
-	int fd = open(argv[1], O_RDWR);
-	if (fd < 0 || fstat(fd, &st))
-		return 1;
-	char *map = mmap(0, st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (map == MAP_FAILED)
-		return 1;
-	write(1, "x", 1);
-	for (unsigned long turn = 0;; turn++) {
-		for (int i = 2; i < argc; i++)
-			memcpy(map + atol(argv[i]), turn & 1 ? "GOOD" : "EVIL", 4);
-		for (volatile int pause = 0; pause < 20000; pause++)
-			;
-	}
-}
-`;
-
 before(async () => {
   digest = makeErofs(original, { data: content });
   const bytes = readFileSync(original);
@@ -65,8 +39,7 @@ before(async () => {
   assert.equal(offsets.length, 2, 'the image is not compressed and holds both texts');
   mkdirSync(own);
   chownSync(own, UID, UID);
-  writeFileSync(`${scribbler}.c`, SCRIBBLER);
-  run('gcc', '-O1', '-o', scribbler, `${scribbler}.c`);
+  compileProgram(join(ROOT, 'test/support/scribbler.c'), scribbler);
   daemon = await startDaemon({ policy: policyText({ digests: [digest] }) });
   actor = await startActor({ uid: UID });
 });

@@ -9,8 +9,9 @@ import { after, before, test } from 'node:test';
 import { isErrno } from '../../core/kernel/error.js';
 import type { OwnedFd } from '../../core/kernel/fd.js';
 import { O_DIRECTORY, O_RDONLY, openBeneath, openPath, openWithin, readAt } from '../../core/kernel/file.js';
+import { MNT_DETACH, moveMount, umount2 } from '../../core/kernel/mount.js';
 import { mountErofs } from '../../daemon/build-mount.js';
-import { mountOverlay } from '../../daemon/overlay.js';
+import { mountOverlay, mountOverlayOfPaths } from '../../daemon/overlay.js';
 import { type Actor, startActor } from '../support/actor.js';
 import { composefsOf, externalFile, objectOf, putObject } from '../support/composefs.js';
 import { type Daemon, startDaemon } from '../support/daemon.js';
@@ -165,6 +166,24 @@ for (const name of [...Object.keys(ODD), 'no digest', 'no redirect']) {
   });
 }
 
+/** By descriptor, or, before Linux 6.15, by paths of attached layers. */
+function joinLayers(erofs: OwnedFd, store: OwnedFd): OwnedFd {
+  const options = { name: 'bare', requireVerity: false };
+  try {
+    return mountOverlay({ erofs, objects: [store], ...options }, 0);
+  } catch (error) {
+    if (!isErrno(error, 'EBADF', 'EINVAL')) throw error;
+  }
+  const place = join(scratch.path, 'bare');
+  mkdirSync(place, { recursive: true });
+  moveMount(erofs, null, place);
+  try {
+    return mountOverlayOfPaths('paths', place, [objects], options, 0);
+  } finally {
+    umount2(place, MNT_DETACH);
+  }
+}
+
 /** What overlayfs itself does with a redirect, and nothing of ours in the way. */
 function readThroughOverlay(to: string): string {
   const image = join(scratch.path, 'bare.cfs');
@@ -172,7 +191,7 @@ function readThroughOverlay(to: string): string {
   using file = openPath(image, O_RDONLY);
   using erofs = mountErofs(file, { type: 'composefs', hasAcl: false }, 0);
   using store = openPath(objects, O_RDONLY | O_DIRECTORY);
-  using overlay: OwnedFd = mountOverlay({ erofs, objects: [store], name: 'bare', requireVerity: false }, 0);
+  using overlay = joinLayers(erofs, store);
   try {
     using opened = openWithin(overlay, 'file', O_RDONLY);
     const buffer = Buffer.alloc(64);

@@ -19,6 +19,7 @@ import { composefsOf } from '../support/composefs.js';
 import { type Daemon, readStatus, startDaemon } from '../support/daemon.js';
 import { addToRepository, digestOfBytes, policyText } from '../support/images.js';
 import { imageCallsDuring } from '../support/image-calls.js';
+import { PATIENCE } from '../support/machine.js';
 import { makeScratch } from '../support/scratch.js';
 import { ROOT_NID, type SmallInode, directoryBlock, makeSmallErofs, rootWith } from '../support/small-erofs.js';
 
@@ -171,24 +172,28 @@ function requireQuick(outcomes: readonly Outcome[]): void {
   assert.ok(slowest < MAX_MS, `an answer took ${slowest.toFixed(0)} ms`);
 }
 
-test('images that the readers refuse are a BadImage, in time, and the kernel never sees them', { timeout: 300_000 }, async () => {
-  const refused = samples.filter((sample) => sample.isRefused);
-  assert.ok(refused.length > EACH, `only ${refused.length} of ${samples.length} samples are refused: the damage is too small`);
-  const memory = Number.parseInt(readStatus(daemon.pid, 'VmRSS'), 10);
-  let outcomes: Outcome[] = [];
-  const calls = await imageCallsDuring(daemon.pid, async () => {
-    outcomes = await tryFiles(refused.map(({ path }) => path));
-  });
-  assert.deepEqual([...new Set(outcomes.map(({ what }) => what))], ['BadImage']);
-  assert.deepEqual(calls, []);
-  requireQuick(outcomes);
-  const grown = Number.parseInt(readStatus(daemon.pid, 'VmRSS'), 10) - memory;
-  assert.ok(grown < MAX_GROWTH, `the service grew by ${grown} KiB`);
-});
+test(
+  'images that the readers refuse are a BadImage, in time, and the kernel never sees them',
+  { timeout: 300_000 * PATIENCE },
+  async () => {
+    const refused = samples.filter((sample) => sample.isRefused);
+    assert.ok(refused.length > EACH, `only ${refused.length} of ${samples.length} samples are refused: the damage is too small`);
+    const memory = Number.parseInt(readStatus(daemon.pid, 'VmRSS'), 10);
+    let outcomes: Outcome[] = [];
+    const calls = await imageCallsDuring(daemon.pid, async () => {
+      outcomes = await tryFiles(refused.map(({ path }) => path));
+    });
+    assert.deepEqual([...new Set(outcomes.map(({ what }) => what))], ['BadImage']);
+    assert.deepEqual(calls, []);
+    requireQuick(outcomes);
+    const grown = Number.parseInt(readStatus(daemon.pid, 'VmRSS'), 10) - memory;
+    assert.ok(grown < MAX_GROWTH, `the service grew by ${grown} KiB`);
+  },
+);
 
 test(
   'damaged images that the readers take are mounted and read to the end, or refused by the kernel',
-  { timeout: 300_000 },
+  { timeout: 300_000 * PATIENCE },
   async () => {
     const taken = samples.filter((sample) => !sample.isRefused);
     const outcomes = await tryFiles(taken.map(({ path }) => path));

@@ -11,11 +11,12 @@ import { type Daemon, readStatus, startDaemon } from '../support/daemon.js';
 import { startFuse } from '../support/fuse-server.js';
 import { makeErofs, policyText } from '../support/images.js';
 import type { Kit } from '../support/kit.js';
+import { PATIENCE } from '../support/machine.js';
 import { makeScratch } from '../support/scratch.js';
 import { mountOnce } from '../support/steps.js';
 
 /** Generous: half a second is usual. Without a defence others wait until the flood is over, or for good. */
-const BOUND_MS = 4_000;
+const BOUND_MS = 4_000 * PATIENCE;
 const VICTIM = 4780;
 const ATTACKER = 4781;
 const SLOW = 4782;

@@ -14,6 +14,7 @@ import { type FuseServer, startFuse } from '../support/fuse-server.js';
 import { makeErofs, policyText } from '../support/images.js';
 import type { Kit } from '../support/kit.js';
 import type { Lingering } from '../support/lingering.js';
+import { PATIENCE } from '../support/machine.js';
 import { type PrivateBus, startPrivateBus } from '../support/private-bus.js';
 import { makeScratch } from '../support/scratch.js';
 import { countFdsOf } from '../support/state.js';
@@ -21,7 +22,7 @@ import { mountOnce } from '../support/steps.js';
 import { traceCalls } from '../support/strace.js';
 
 /** Generous: what it really takes is some milliseconds. Whatever hangs does so until it is released. */
-const BOUND_MS = 2_000;
+const BOUND_MS = 2_000 * PATIENCE;
 const scratch = makeScratch();
 const image = join(scratch.path, 'image.erofs');
 const marker = join(scratch.path, 'marker');

@@ -14,11 +14,12 @@ import { type Daemon, eventually, openFds, startDaemon } from '../support/daemon
 import { startFuse } from '../support/fuse-server.js';
 import { makeErofs, policyText } from '../support/images.js';
 import type { Kit } from '../support/kit.js';
+import { PATIENCE } from '../support/machine.js';
 import { makeScratch } from '../support/scratch.js';
 import { mountOnce } from '../support/steps.js';
 
 /** Generous: what it really takes is some milliseconds. */
-const BOUND_MS = 5_000;
+const BOUND_MS = 5_000 * PATIENCE;
 const scratch = makeScratch();
 const image = join(scratch.path, 'image.erofs');
 const attackers: Actor[] = [];
@@ -82,7 +83,7 @@ for (const [what, start] of [
   ['authenticated and silent', '\0AUTH EXTERNAL\r\nDATA\r\nNEGOTIATE_UNIX_FD\r\nBEGIN\r\n'],
   ['half-way through a message', '\0AUTH EXTERNAL\r\nDATA\r\nNEGOTIATE_UNIX_FD\r\nBEGIN\r\nl\u0001\0\u0001\u0008\0\0'],
 ] as const) {
-  test(`1000 connections of five users, ${what}`, { timeout: 60_000 }, async () => {
+  test(`1000 connections of five users, ${what}`, { timeout: 60_000 * PATIENCE }, async () => {
     const five = await startAttackers(5);
     await Promise.all(five.map((attacker) => attacker.do(sitStill, { socket: daemon.socket, count: 200, start })));
     // Some may have been let go already: a machine that is busy may need longer than the time-out to open them all.
@@ -92,7 +93,7 @@ for (const [what, start] of [
   });
 }
 
-test('one user cannot have more connections than its share', { timeout: 60_000 }, async () => {
+test('one user cannot have more connections than its share', { timeout: 60_000 * PATIENCE }, async () => {
   const [attacker] = await startAttackers(1);
   await attacker!.do(sitStill, { socket: daemon.socket, count: 600, start: '' });
   const slowest = await slowestMount();
@@ -101,14 +102,14 @@ test('one user cannot have more connections than its share', { timeout: 60_000 }
   await eventually('no more than 256 connections of one user', () => countSockets() <= sockets + 256, 1_000);
 });
 
-test('who does not authenticate in time is let go', { timeout: 60_000 }, async () => {
+test('who does not authenticate in time is let go', { timeout: 60_000 * PATIENCE }, async () => {
   const [attacker] = await startAttackers(1);
   await attacker!.do(sitStill, { socket: daemon.socket, count: 100, start: '\0AUTH EXTERNAL\r\n' });
   await daemon.eventually('they are there', () => countSockets() >= sockets + 100);
   await eventually('they are let go', () => countSockets() === sockets, 15_000);
 });
 
-test('peers that never read their answers are dropped, and cost nobody else time', { timeout: 60_000 }, async () => {
+test('peers that never read their answers are dropped, and cost nobody else time', { timeout: 60_000 * PATIENCE }, async () => {
   const three = await startAttackers(3);
   const flood = three.map((attacker) =>
     attacker.do(
@@ -176,7 +177,7 @@ async function connectAsMany({ libc, raw, store }: Kit, { socket, count }: { soc
 for (const alive of [true, false]) {
   test(
     `one user under many ids, ${alive ? '' : 'all dead before they are seen, '}has no more than its share`,
-    { skip, timeout: 60_000 },
+    { skip, timeout: 60_000 * PATIENCE },
     async () => {
       const attacker = await startActor({ uid: 4779, namespace: 'many', subordinate: 900_000 });
       attackers.push(attacker);

@@ -9,7 +9,7 @@ import { type Actor, startActor } from '../support/actor.js';
 import { settleDown } from '../support/at-rest.js';
 import { type Daemon, startDaemon } from '../support/daemon.js';
 import { makeErofs, makeSampleRepository, policyText } from '../support/images.js';
-import { withoutSample } from '../support/machine.js';
+import { PATIENCE, withoutSample } from '../support/machine.js';
 import { makeScratch } from '../support/scratch.js';
 import { type HeldState, heldState } from '../support/state.js';
 import { mountImageOnce, mountOnce } from '../support/steps.js';
@@ -100,7 +100,7 @@ const CALLS: readonly (readonly [syscall: string, last: number, first?: number])
 for (const [syscall, last, first = 1] of CALLS) {
   test(
     `${syscall} ${first} to ${last} fails: everything is given back, and the next mount works`,
-    { timeout: 120_000 },
+    { timeout: 120_000 * PATIENCE },
     async () => {
       let hits = 0;
       sound = false;

@@ -10,6 +10,7 @@ import { type Actor, type ActorOptions, startActor } from '../support/actor.js';
 import { type Daemon, openFds, readStatus, startDaemon } from '../support/daemon.js';
 import { buildHunter, endHunt, inspectProcess, startHunt } from '../support/hunter.js';
 import { makeErofs, policyText } from '../support/images.js';
+import { PATIENCE } from '../support/machine.js';
 import { makeScratch } from '../support/scratch.js';
 import { mountOnce } from '../support/steps.js';
 import { startPark } from '../support/park-process.js';
@@ -85,7 +86,7 @@ test('the hunter itself: a process of the caller’s own can be robbed of all th
 for (const options of KINDS) {
   test(
     `robbed at the first moment it can be signalled: nothing of it can be had (${options.namespace})`,
-    { timeout: 60_000 },
+    { timeout: 60_000 * PATIENCE },
     async () => {
       let caught = 0;
       for (let i = 0; i < 25 && caught === 0; i++) {

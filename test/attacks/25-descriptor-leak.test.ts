@@ -106,7 +106,7 @@ test('no descriptor is made that is close-on-exec only later: another thread may
 test('the one program that is started gets its four descriptors and the way to its namespaces, whatever the daemon holds', async () => {
   await holdMuch();
   // Its first call after it has looked where it is: nothing has been closed yet.
-  const trace = await traceCalls(daemon.pid, ['setgroups'], ['setgroups:signal=SIGSTOP:when=1']);
+  const trace = await traceCalls(daemon.pid, ['getgroups'], ['getgroups:signal=SIGSTOP:when=1']);
   const other = await startActor({ uid: 4765 });
   const mounted = other.do(mountOnce, { address: daemon.address, image });
   mounted.catch(() => {}); // reported below

@@ -401,7 +401,7 @@ export const DEFENCES_2: readonly Defence[] = [
     file: '24-helper-traced',
     pattern: 'as it stands in the namespace',
     defence: 'the helper gives up its groups',
-    edits: [{ source: 'core/kernel/park.c', find: ' || setgroups(0, NULL)', replace: '' }],
+    edits: [{ source: 'core/kernel/park.c', find: ' || (getgroups(0, NULL) && setgroups(0, NULL))', replace: '' }],
   },
   {
     row: 24,

@@ -112,10 +112,10 @@ async function runSuite(files: readonly string[], capabilities: readonly string[
 
 test('CAP_KILL is needed: a helper that its caller stopped has to be ended', { timeout: 180_000 }, async () => {
   const stopped = (capabilities: readonly string[]) =>
-    runSuite(['attacks/23-helper-stopped'], capabilities, '--test-name-pattern=^stopped');
-  assert.match(await stopped(CAPABILITIES), /^ok .* stopped: /m);
+    runSuite(['attacks/23-helper-stopped'], capabilities, '--test-name-pattern=^stopped with ids');
+  assert.match(await stopped(CAPABILITIES), /^ok .* stopped with ids of the caller: /m);
   const output = await stopped(CAPABILITIES.filter((name) => name !== 'CAP_KILL'));
-  assert.match(output, /^not ok .* stopped: /m);
+  assert.match(output, /^not ok .* stopped with ids of the caller: /m);
   assert.match(output, /the helper is gone/);
 });
 

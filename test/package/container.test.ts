@@ -235,14 +235,14 @@ test('a broken policy: it tries again and again, the socket stays open, and the 
 });
 
 test('idle: it ends, leaves nothing running, and the next call starts it', async () => {
-  container.output('sed', '-i', 's/^idle-exit.*/idle-exit = 1/', '/etc/cfsmountd/cfsmountd.conf');
+  container.output('sed', '-i', 's/^#idle-exit.*/idle-exit = 1/', '/etc/cfsmountd/cfsmountd.conf');
   container.output('systemctl', 'restart', 'cfsmountd');
   await becomes('cfsmountd.service', 'inactive');
   assert.equal(show('cfsmountd.service', 'Result'), 'success');
   assert.equal(stateOf('cfsmountd.socket'), 'active');
   assert.equal(container.do('sh', '-c', 'ps -e -o comm= | grep cfsmountd').stdout, '');
   assertSays(asUser('cfsctl mount plain /mnt/m && cat /mnt/m/hello.txt'), 'hello\n');
-  container.output('sed', '-i', 's/^idle-exit.*/idle-exit = 300/', '/etc/cfsmountd/cfsmountd.conf');
+  container.output('sed', '-i', 's/^idle-exit.*/#idle-exit = 300/', '/etc/cfsmountd/cfsmountd.conf');
 });
 
 test('when Node.js is replaced, the code caches are written again', () => {

@@ -23,4 +23,4 @@ process.on('message', ({ id, source, argument }: Step) => {
     );
 });
 process.on('disconnect', () => process.exit(0));
-process.send!({ ready: true });
+process.send!({ pid: process.pid });

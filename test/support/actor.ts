@@ -22,6 +22,8 @@ export interface ActorOptions {
   readonly join?: number;
   /** Descriptors it is given, as 4 and on. */
   readonly inherit?: readonly number[];
+  /** Started by these words instead, which make of it whom `uid` names, in whatever namespaces: `podman unshare`. */
+  readonly through?: readonly string[];
 }
 
 export interface Actor {
@@ -73,7 +75,8 @@ export async function startActor(options: ActorOptions): Promise<Actor> {
   const join =
     options.join === undefined ? undefined : ['nsenter', '-U', '-t', String(options.join), '-S', '0', '-G', '0', 'unshare', '-m'];
   const enter = kind === 'single' ? ['unshare', '-U', '-r', '-m'] : [];
-  const [program, ...args] = [...(join ?? many?.command ?? [...identity(options), ...enter]), process.execPath, MAIN];
+  const through = options.through ?? join ?? many?.command ?? [...identity(options), ...enter];
+  const [program, ...args] = [...through, process.execPath, MAIN];
   const child = spawn(program!, args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc', ...(options.inherit ?? [])], cwd: '/' });
   const waiting = new Map<number, (answer: Answer) => void>();
   let nextId = 1;
@@ -86,9 +89,9 @@ export async function startActor(options: ActorOptions): Promise<Actor> {
     for (const [id, settle] of waiting) settle({ id, error: { name: 'Error', message: 'the actor ended' } });
     waiting.clear();
   });
-  await once(child, 'message'); // it says when it stands
+  const [{ pid }] = (await once(child, 'message')) as [{ pid: number }]; // it says when it stands
   return {
-    pid: child.pid!,
+    pid,
     process: child,
     do: (step, argument) =>
       new Promise((resolve, reject) => {
@@ -101,7 +104,7 @@ export async function startActor(options: ActorOptions): Promise<Actor> {
       }),
     async stop() {
       if (child.exitCode === null && child.signalCode === null) {
-        child.kill('SIGKILL');
+        process.kill(pid, 'SIGKILL'); // what it was started through ends with it
         await once(child, 'exit');
       }
       many?.holder.kill('SIGKILL');

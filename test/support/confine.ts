@@ -3,6 +3,7 @@
 import { chmodSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
+import { compileProgram } from './compile.js';
 import { DIST, ROOT, run } from './machine.js';
 
 const UNIT = readFileSync(join(ROOT, 'systemd/cfsmountd.service.in'), 'utf8');
@@ -51,7 +52,7 @@ export function confinePrograms(directory: string, capabilities: readonly string
   const allowed = join(directory, 'allowed.inc');
   writeFileSync(allowed, allowedNumbers());
   const confine = join(directory, 'confine');
-  run('gcc', '-Os', '-Wall', '-Werror', `-DALLOWED="${allowed}"`, '-o', confine, join(ROOT, 'test/support/confine.c'));
+  compileProgram(join(ROOT, 'test/support/confine.c'), confine, `-DALLOWED="${allowed}"`);
   for (const name of ['cfsctl', 'code', 'cfsmountd-park', 'cfsmountd-worker.cjs', 'package.json']) {
     symlinkSync(join(DIST, name), join(directory, name));
   }

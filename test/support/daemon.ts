@@ -5,7 +5,7 @@ import { mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } fro
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { DIST, requirePrivileges } from './machine.js';
+import { DIST, PATIENCE, requirePrivileges } from './machine.js';
 import { makeScratch } from './scratch.js';
 
 export interface DaemonOptions {
@@ -47,10 +47,11 @@ export interface Daemon {
 
 const READY_TIMEOUT = 30_000;
 
+/** `timeoutMs` on a real machine. */
 export async function eventually(what: string, condition: () => boolean | Promise<boolean>, timeoutMs = 10_000): Promise<void> {
-  const deadline = Date.now() + timeoutMs;
+  const deadline = Date.now() + timeoutMs * PATIENCE;
   while (!(await condition())) {
-    if (Date.now() > deadline) throw new Error(`not within ${timeoutMs} ms: ${what}`);
+    if (Date.now() > deadline) throw new Error(`not within ${timeoutMs * PATIENCE} ms: ${what}`);
     await sleep(20);
   }
 }

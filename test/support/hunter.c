@@ -1,7 +1,7 @@
 /*
  * hunter MODE: watches for the service's helper from inside the caller's user namespace, and turns on it the moment it can be signalled.
- * MODE is "stop", "kill" or "inspect" (which stops it, tries what can be had of it, and lets it go on); prints one line of JSON for each
- * helper it caught, and "ready" at its start.
+ * MODE is "stop", "stop-late" (once it has ids of the namespace), "kill" or "inspect" (which stops it, tries what can be had of it, and
+ * lets it go on); prints one line of JSON for each helper it caught, and "ready" at its start.
  *
  * hunter inspect PID: the same for one process that stands still, once.
  */
@@ -17,6 +17,9 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
+
+/* Where a busy machine starts others meanwhile, the helper is not the last process for long. */
+#define NEWEST 64
 
 static int read_file(const char *path, char *text, size_t size)
 {
@@ -44,6 +47,15 @@ static int is_helper(int pid)
 
 	snprintf(path, sizeof path, "/proc/%d/comm", pid);
 	return read_file(path, text, sizeof text) == 0 && strncmp(text, "cfsmountd-park", 14) == 0;
+}
+
+/* Until it has ids of this namespace, its own show as the overflow id. */
+static int is_late(int pid)
+{
+	char path[64], text[2048];
+
+	snprintf(path, sizeof path, "/proc/%d/status", pid);
+	return read_file(path, text, sizeof text) == 0 && strstr(text, "\nUid:\t0\t0\t0\t");
 }
 
 static int opens(int pid, const char *what, int flags)
@@ -112,6 +124,7 @@ static void inspect(int pid, int must_be_stopped)
 int main(int argc, char **argv)
 {
 	int sig = argc > 1 && strcmp(argv[1], "kill") == 0 ? SIGKILL : SIGSTOP;
+	int late = argc > 1 && strcmp(argv[1], "stop-late") == 0;
 	int caught = 0;
 
 	if (argc > 2) {
@@ -123,8 +136,8 @@ int main(int argc, char **argv)
 	for (;;) {
 		int last = last_pid();
 
-		for (int pid = last + 2; pid > last - 6; pid--) {
-			if (pid == caught || pid <= 1 || !is_helper(pid) || kill(pid, sig))
+		for (int pid = last + 2; pid > last - NEWEST; pid--) {
+			if (pid == caught || pid <= 1 || !is_helper(pid) || (late && !is_late(pid)) || kill(pid, sig))
 				continue;
 			caught = pid;
 			if (argc > 1 && strcmp(argv[1], "inspect") == 0) {

@@ -2,9 +2,10 @@
 import { join } from 'node:path';
 
 import type { Actor } from './actor.js';
-import { ROOT, run } from './machine.js';
+import { compileProgram } from './compile.js';
+import { ROOT } from './machine.js';
 
-export type HuntMode = 'stop' | 'kill' | 'inspect';
+export type HuntMode = 'stop' | 'stop-late' | 'kill' | 'inspect';
 export interface Catch {
   readonly pid: number;
   readonly [ability: string]: number;
@@ -13,7 +14,7 @@ export interface Catch {
 /** Compiles the program into a directory everybody can enter; returns its path. */
 export function buildHunter(directory: string): string {
   const program = join(directory, 'hunter');
-  run('gcc', '-static', '-O2', '-o', program, join(ROOT, 'test/support/hunter.c'));
+  compileProgram(join(ROOT, 'test/support/hunter.c'), program, '-O2');
   return program;
 }
 

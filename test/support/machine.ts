@@ -10,6 +10,9 @@ export const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '../../..')
 /** Where the built programs are; another build is put here to show that a test fails without a defence. */
 export const DIST = process.env['CFSMOUNTD_DIST'] ?? join(ROOT, 'dist');
 
+/** How many times longer than on a real machine something may take: an emulated one is slow. What must not take longer is not multiplied. */
+export const PATIENCE = Number(process.env['CFSMOUNTD_TEST_PATIENCE'] ?? 1);
+
 /** Sample images and vectors that are not part of the project. */
 export const SHARED = resolve(ROOT, process.env['CFS_SHARED'] ?? '../shared');
 

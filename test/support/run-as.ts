@@ -1,7 +1,7 @@
 // Programs of others, run to their end as some user.
 import { spawnSync } from 'node:child_process';
 
-import { ROOT } from './machine.js';
+import { PATIENCE, ROOT } from './machine.js';
 
 export interface Outcome {
   readonly status: number | null;
@@ -16,12 +16,12 @@ export interface RunOptions {
   readonly cwd?: string;
 }
 
-/** Does not throw for an exit status: that is what tests look at. At most 60 s. */
+/** Does not throw for an exit status: that is what tests look at. At most 60 s, on a real machine. */
 export function runAs(uid: number, command: readonly string[], options: RunOptions = {}): Outcome {
   const words = [`--reuid=${uid}`, `--regid=${uid}`, '--clear-groups', '--', ...(options.within ?? []), ...command];
   const { status, stdout, stderr, error } = spawnSync('setpriv', words, {
     encoding: 'utf8',
-    timeout: 60_000,
+    timeout: 60_000 * PATIENCE,
     cwd: options.cwd ?? ROOT,
     env: { PATH: process.env['PATH'], LC_ALL: 'C.UTF-8', ...options.env },
   });

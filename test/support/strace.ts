@@ -7,6 +7,9 @@ import { join } from 'node:path';
 
 import { eventually } from './daemon.js';
 
+/** How long strace may take to let go of all threads. Milliseconds. */
+const STRACE_END = 5_000;
+
 export interface Fault {
   /** Lines that strace printed: empty when the call never came. */
   hits(): string[];
@@ -61,7 +64,10 @@ export async function traceCalls(pid: number, syscalls: readonly string[], injec
 async function end(strace: ChildProcess): Promise<void> {
   if (strace.exitCode !== null || strace.signalCode !== null) return;
   strace.kill('SIGINT');
+  // Of a process that is just dying it waits for the first thread alone, which is not over before the others have been waited for.
+  const impatience = setTimeout(() => strace.kill('SIGKILL'), STRACE_END);
   await once(strace, 'exit');
+  clearTimeout(impatience);
 }
 
 async function isAttached(pid: number, child: ChildProcess): Promise<void> {
