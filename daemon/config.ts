@@ -19,7 +19,7 @@ export interface Config {
   readonly bus: string;
   readonly repositories: readonly string[];
   readonly stateDirectory: string;
-  /** Seconds without a mount or a client until the daemon ends; 0: never; undefined: as is fit for how it was started. */
+  /** Seconds without a client, or a mount that would be forgotten, until the daemon ends; 0: never; undefined: as is fit for how it was started. */
   readonly idleExit: number | undefined;
 }
 
@@ -135,7 +135,7 @@ export function createProgram(): Command {
     .option('--state-dir <dir>', `private copies of images (default: ${DEFAULTS.stateDirectory})`, absolute)
     .option(
       '--idle-exit <seconds>',
-      'end after so long without a client or a live mount; 0: never (default: 300 if a call started it, else 0)',
+      'end after so long without a client, or a live mount that would be forgotten; 0: never (default: 300 if a call started it, else 0)',
       seconds,
     )
     .allowExcessArguments(false);

@@ -122,7 +122,7 @@ bootstrap minbase "$(IFS=,; echo "${PACKAGES[*]}")" "$r" "$VM_DIR/root.log" --cu
 echo vm >"$r/etc/hostname"; : >"$r/etc/machine-id"; printf '127.0.0.1 localhost vm\n' >"$r/etc/hosts"; : >"$r/etc/resolv.conf"
 echo '/dev/vda / ext4 defaults 0 0' >"$r/etc/fstab"
 for u in alice:1000 bob:1001; do chroot "$r" useradd -m -u "${u#*:}" -s /bin/bash "${u%:*}"; done   # each with 65536 subordinate ids
-mkdir -p "$r/usr/local/lib/vm" "$r/etc/systemd/system/vm.target.wants" "$r/work" "$r/var/log/journal"   # a journal that outlives a reboot
+mkdir -p "$r/usr/local/lib/vm" "$r/etc/systemd/system/vm.target.wants" "$r/tests" "$r/var/log/journal"   # a journal that outlives a reboot
 cat >"$r/usr/local/lib/vm/job" <<'JOB'
 #!/bin/bash
 # Runs the job on the "job" disk. Its output and its exit status leave through two virtio ports.
@@ -140,9 +140,9 @@ mkdir -p /run/vm/job /run/vm/share /run/vm/rw /out
 mount -t erofs -o ro ${d}job /run/vm/job || { echo "vm: cannot mount the job disk"; end 125; }
 if [ -b ${d}share ]; then
   mount -t erofs -o ro ${d}share /run/vm/share && mount -t tmpfs -o size=75% vmrw /run/vm/rw && mkdir /run/vm/rw/u /run/vm/rw/w &&
-  mount -t overlay -o lowerdir=/run/vm/share,upperdir=/run/vm/rw/u,workdir=/run/vm/rw/w work /work || { echo "vm: cannot mount the shared directory"; end 125; }
+  mount -t overlay -o lowerdir=/run/vm/share,upperdir=/run/vm/rw/u,workdir=/run/vm/rw/w work /tests || { echo "vm: cannot mount the shared directory"; end 125; }
 fi
-cd /work && HOME=/root bash /run/vm/job/job; rc=$?
+cd /tests && HOME=/root bash /run/vm/job/job; rc=$?
 [ -b ${d}out ] && { tar -C /out -cf ${d}out . || { echo "vm: cannot write the output disk"; rc=125; }; }
 end $rc
 JOB

@@ -31,7 +31,7 @@ export function writePolicy(text: string): void {
 
 /** Installs the package with apt, which has no network. 2 is the newer revision. */
 export function installPackage(revision: 1 | 2): void {
-  const { status, stdout, stderr } = spawnSync('apt-get', ['install', '-y', `/work/cfsmountd-${revision}.deb`], {
+  const { status, stdout, stderr } = spawnSync('apt-get', ['install', '-y', `/tests/cfsmountd-${revision}.deb`], {
     encoding: 'utf8',
     env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
   });

@@ -1,7 +1,7 @@
 #!/bin/bash
 # run-in-vm.sh [options] [--] COMMAND [ARG...]
-# Boots the test VM, runs COMMAND as root in /work, prints its output as it comes, exits with its status.
-#   --share DIR    DIR's content appears in /work (writable, thrown away; owners become root)
+# Boots the test VM, runs COMMAND as root in /tests, prints its output as it comes, exits with its status.
+#   --share DIR    DIR's content appears in /tests (writable, thrown away; owners become root)
 #   --out DIR      what the command leaves in /out is copied to DIR (1 GiB at most)
 #   --timeout S    give up after S seconds (default 600): status 124
 #   --disk FILE    the guest's disk is FILE, which keeps what is written: made anew if it is not there

@@ -23,7 +23,7 @@ let alice: Actor;
 before(async () => {
   mkdirSync(join(own, 'tree'), { recursive: true });
   writeFileSync(join(own, 'tree/file'), text);
-  run('/work/dist/cfsctl', 'mkfs', '--digest-store', join(own, 'store'), join(own, 'tree'), join(own, 'image.cfs'));
+  run('/tests/dist/cfsctl', 'mkfs', '--digest-store', join(own, 'store'), join(own, 'tree'), join(own, 'image.cfs'));
   for (const directory of [own, join(own, 'store')]) chownSync(directory, ALICE, ALICE);
   policy = policyText({ digests: [digestOfFile(join(own, 'image.cfs'))] });
   alice = await startActor({ uid: ALICE });
@@ -91,7 +91,7 @@ test('a detached store is taken as it is; one with a mount over its root is refu
   }));
 
 test('a daemon that does not compare takes what is over the root for the store', () =>
-  withDaemon('/work/mutants/no-store-check', async (daemon) => {
+  withDaemon('/tests/mutants/no-store-check', async (daemon) => {
     assert.equal(await ask(daemon, false), text);
     assert.equal(await ask(daemon, true), 'ENOENT', 'the mount was made, and the file looked for in the tmpfs');
   }));

@@ -74,7 +74,7 @@ test('our MountImage and mountfsd’s, thirty calls each', { timeout: 300_000 },
   await alice.do(callOften, { runs: 5, path: EROFS }); // both are warm
   const within = ['nsenter', '-U', '-t', String(alice.pid), '-S', '0', '-G', '0'];
   const mountfsd = (runs: number): number[] =>
-    run(within[0]!, ...within.slice(1), '/work/programs/mountfsd', DISK, String(runs), 'self')
+    run(within[0]!, ...within.slice(1), '/tests/programs/mountfsd', DISK, String(runs), 'self')
       .trim()
       .split('\n')
       .map(Number);

@@ -22,7 +22,7 @@ test('the shutdown did not wait for the service, nor fail to stop it', () => {
 
 test('after a reboot: nothing is mounted, nothing runs, the socket is open', () => {
   const images = run('findmnt', '--noheadings', '--list', '-t', 'erofs,overlay', '-o', 'TARGET').trim().split('\n');
-  assert.deepEqual(images.sort(), ['/run/vm/job', '/run/vm/share', '/work'], 'the tests themselves');
+  assert.deepEqual(images.sort(), ['/run/vm/job', '/run/vm/share', '/tests'], 'the tests themselves');
   assert.deepEqual([stateOf('cfsmountd.socket'), stateOf('cfsmountd.service'), ourProcesses()], ['active', 'inactive', []]);
 });
 
