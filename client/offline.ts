@@ -6,3 +6,4 @@ export { runPolicyShow, runPolicyTest, runPolicyTrust, runPolicyUntrust, runPoli
 export { runDigest } from './store/run-digest.js';
 export { runSign, runVerifySignature } from './sign/run.js';
 export { runMkfs } from './store/run-mkfs.js';
+export { runVolumePlugin } from './volume/run.js';

@@ -26,6 +26,7 @@ import { addStatusCommand } from './commands/status.js';
 import { addTagCommand } from './commands/tag.js';
 import { addVerifyCommand } from './commands/verify.js';
 import { addVerifySignatureCommand } from './commands/verify-signature.js';
+import { addVolumePluginCommand } from './commands/volume-plugin.js';
 import { DEFAULT_TIMEOUT_MS } from './connect.js';
 import { type Complaint, formatError, print, printError } from './output.js';
 
@@ -93,6 +94,7 @@ export function buildProgram(): Command {
   addRmCommand(program);
   addGcCommand(program);
   addFsckCommand(program);
+  addVolumePluginCommand(program);
   addCompletionCommand(program);
   return program;
 }
