@@ -7,3 +7,4 @@ export { runDigest } from './store/run-digest.js';
 export { runSign, runVerifySignature } from './sign/run.js';
 export { runMkfs } from './store/run-mkfs.js';
 export { runVolumePlugin } from './volume/run.js';
+export { runSetupPodman } from './setup/run.js';

@@ -21,6 +21,7 @@ import { addObjectsCommand } from './commands/objects.js';
 import { addPolicyCommand } from './commands/policy.js';
 import { addReloadCommand } from './commands/reload.js';
 import { addRmCommand } from './commands/rm.js';
+import { addSetupCommand } from './commands/setup.js';
 import { addSignCommand } from './commands/sign.js';
 import { addStatusCommand } from './commands/status.js';
 import { addTagCommand } from './commands/tag.js';
@@ -94,6 +95,7 @@ export function buildProgram(): Command {
   addRmCommand(program);
   addGcCommand(program);
   addFsckCommand(program);
+  addSetupCommand(program);
   addVolumePluginCommand(program);
   addCompletionCommand(program);
   return program;

@@ -195,7 +195,8 @@ test('everything of podman is killed, and it still counts a mount: the container
   const { status, stdout, stderr } = podman('run', '--rm', '-v', 'v:/data:ro', 'small', '/bin/busybox', 'ls', '/data');
   assert.notEqual(status, 0, stdout);
   assert.match(stderr, /cfsctl\/volumes\/v\/data/);
-  assert.equal(podman('volume', 'rm', '-f', 'v').status, 0);
+  podman('rm', '-f', '-a', '-t', '0');
+  assert.equal(podman('volume', 'rm', 'v').status, 0);
   create('v', 'image=team/base');
   assert.equal(busybox(['-v', 'v:/data:ro'], 'cat', '/data/hello.txt'), 'hello\n');
   podman('volume', 'rm', 'v');
