@@ -8,3 +8,4 @@ export { runSign, runVerifySignature } from './sign/run.js';
 export { runMkfs } from './store/run-mkfs.js';
 export { runVolumePlugin } from './volume/run.js';
 export { runSetupPodman } from './setup/run.js';
+export { runDoctor } from './doctor/run.js';

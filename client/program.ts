@@ -6,6 +6,7 @@ import { parseAddress } from './address.js';
 import { addCheckCommand } from './commands/check.js';
 import { addCompletionCommand } from './commands/completion.js';
 import { addDigestCommand } from './commands/digest.js';
+import { addDoctorCommand } from './commands/doctor.js';
 import { addDumpCommand } from './commands/dump.js';
 import { addFsckCommand } from './commands/fsck.js';
 import { addGcCommand } from './commands/gc.js';
@@ -96,6 +97,7 @@ export function buildProgram(): Command {
   addGcCommand(program);
   addFsckCommand(program);
   addSetupCommand(program);
+  addDoctorCommand(program);
   addVolumePluginCommand(program);
   addCompletionCommand(program);
   return program;

@@ -23,7 +23,7 @@ interface Options {
   readonly undo?: true;
 }
 
-const DEFAULT_STORE = '/var/lib/cfsmountd/podman';
+export const DEFAULT_STORE = '/var/lib/cfsmountd/podman';
 
 export function addSetupCommand(program: Command): void {
   const setup = program.command('setup').description('make other programs know of the service');

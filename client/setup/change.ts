@@ -11,6 +11,8 @@ export interface Change {
   /** Undefined: there is no such file. */
   readonly before: string | undefined;
   readonly after: string | undefined;
+  /** Nobody else has written the file: no copy is kept. */
+  readonly own?: true;
 }
 
 const BACKUP_ENDING = '.before-cfsctl';
@@ -25,7 +27,7 @@ export function diffOf({ path, before, after }: Change): string {
 }
 
 /** Returns the path of the copy of what was there; undefined if nothing was. Throws `RequestError`. */
-export function makeChange({ path, before, after }: Change): string | undefined {
+export function makeChange({ path, before, after, own }: Change): string | undefined {
   try {
     if (before === undefined) {
       mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
@@ -35,8 +37,8 @@ export function makeChange({ path, before, after }: Change): string | undefined 
     // The file may be a link to where the user keeps such files: that one is changed.
     const target = realpathSync(path);
     const mode = statSync(target).mode & 0o777;
-    const backup = `${path}${BACKUP_ENDING}`;
-    writeWholeFile(backup, before, mode);
+    const backup = own === true ? undefined : `${path}${BACKUP_ENDING}`;
+    if (backup !== undefined) writeWholeFile(backup, before, mode);
     if (after === undefined) removeFile(path);
     else writeWholeFile(target, after, mode);
     return backup;

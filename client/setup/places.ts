@@ -1,5 +1,5 @@
 // Which files podman reads, of a user without privilege.
-import { accessSync, constants, readFileSync, readdirSync } from 'node:fs';
+import { accessSync, constants, existsSync, readFileSync, readdirSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { configDirectory } from '../xdg.js';
@@ -45,6 +45,13 @@ export function hasLayersOfKernelOverlay(storageConfText: string): boolean {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
     throw error;
   }
+}
+
+/** Whether podman has begun to keep images and containers of the user. Where it has not, to ask it anything would make it choose a storage driver for good. */
+export function wasUsed(): boolean {
+  const storage = ownStorage(parseTomlFile(storageConf(), readIfThere(storageConf()) ?? '').values);
+  // podman 4, podman 5
+  return ['libpod', 'db.sql'].some((name) => existsSync(join(storage, name)));
 }
 
 function ownStorage(values: Values): string {

@@ -2,10 +2,11 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { RequestError } from '../../core/wire/errors.js';
+import { askPodman, findProgram } from '../ask-podman.js';
 import { formatJson, print, printPieces, UNPRINTABLE } from '../output.js';
 import { runtimeDirectory } from '../xdg.js';
 import { type Change, diffOf, isNeeded, makeChange } from './change.js';
-import { findMountProgram, hasLayersOfKernelOverlay, isStore, pluginConf, readIfThere, storageConf } from './places.js';
+import { findMountProgram, hasLayersOfKernelOverlay, isStore, pluginConf, readIfThere, storageConf, wasUsed } from './places.js';
 import { composePluginConf, requireOurs } from './plugin-conf.js';
 import { addToStorageConf, removeFromStorageConf } from './storage-conf.js';
 
@@ -23,11 +24,9 @@ export function runSetupPodman(options: SetupOptions): void {
   const notes = options.undo ? [] : [...findNotes(options), ...nextSteps(options)];
   const missing = !options.undo && !isStore(options.store);
   if (options.write && missing) throw noStore(options.store);
-  const files = changes.map((change) => ({
-    path: change.path,
-    diff: diffOf(change),
-    backup: options.write ? makeChange(change) : undefined,
-  }));
+  if (!options.undo) requireOverlay();
+  const backups = options.write ? makeChanges(changes, options.undo) : [];
+  const files = changes.map((change, index) => ({ path: change.path, diff: diffOf(change), backup: backups[index] }));
   if (options.json)
     return print(
       formatJson({ written: options.write, files: files.map(({ backup = null, ...file }) => ({ ...file, backup })), notes }),
@@ -40,10 +39,35 @@ export function runSetupPodman(options: SetupOptions): void {
   ]);
 }
 
+/** podman keeps the storage driver it has begun with, whatever storage.conf says, and would not start. */
+function requireOverlay(): void {
+  const asked = wasUsed() ? askPodman('info', '--format', '{{.Store.GraphDriverName}}') : { because: 'never used' };
+  const driver = 'stdout' in asked ? asked.stdout.trim() : 'overlay';
+  if (driver === 'overlay') return;
+  throw new RequestError(
+    'BadRequest',
+    `podman keeps what is yours with the storage driver ${driver}, and here overlay is needed`,
+    {
+      hint: 'podman system reset removes your images and containers; run this before you use podman again',
+    },
+  );
+}
+
+/** All, and what podman then says is heard: if it does not start, all is as it was. Returns the copies that were made. */
+function makeChanges(changes: readonly Change[], undo: boolean): (string | undefined)[] {
+  const backups = changes.map(makeChange);
+  const asked = undo || changes.length === 0 || findProgram('podman') === undefined ? undefined : askPodman('info');
+  if (asked === undefined || 'stdout' in asked) return backups;
+  for (const { path, before, after } of changes) makeChange({ path, before: after, after: before, own: true });
+  throw new RequestError('Failed', `podman does not start with these changes, and they were taken back: ${asked.because}`, {
+    hint: 'see what podman info says before; cfsctl doctor may know more',
+  });
+}
+
 function requireOrdinaryUser(): void {
   if (process.getuid?.() !== 0) return;
   throw new RequestError('BadRequest', 'this is for the podman of an ordinary user, and you are root', {
-    hint: 'run it as that user, not below sudo or podman unshare; podman of root needs no service for its mounts',
+    hint: 'run it as that user, not below sudo or podman unshare',
   });
 }
 
@@ -55,7 +79,7 @@ function doing({ store, mountProgram }: SetupOptions): Change[] {
   const after = addToStorageConf(storage, storageText ?? '', { store, mountProgram: program });
   return [
     { path: storage, before: storageText, after },
-    { path: plugin, before: pluginText, after: composePluginConf(join(runtimeDirectory(), 'cfsctl/volume.sock')) },
+    { path: plugin, before: pluginText, after: composePluginConf(join(runtimeDirectory(), 'cfsctl/volume.sock')), own: true },
   ];
 }
 
@@ -68,7 +92,7 @@ function undoing({ store }: SetupOptions): Change[] {
   const after = rest?.trim() === '' ? undefined : rest;
   return [
     { path: storage, before: storageText, after },
-    { path: plugin, before: pluginText, after: undefined },
+    { path: plugin, before: pluginText, after: undefined, own: true },
   ];
 }
 
