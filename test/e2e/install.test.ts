@@ -44,7 +44,10 @@ const EVERYTHING = [
   'usr/lib/systemd/system/cfsmountd.service',
   'usr/lib/systemd/system/cfsmountd.socket',
   'usr/lib/systemd/system-preset/90-cfsmountd.preset',
+  'usr/lib/systemd/user/cfsctl-attach-store.service',
   'usr/lib/systemd/user/cfsctl-attach@.service',
+  'usr/lib/systemd/user/cfsctl-volume-plugin.service',
+  'usr/lib/systemd/user/cfsctl-volume-plugin.socket',
   'usr/lib/tmpfiles.d/cfsmountd.conf',
   'usr/sbin/cfsmountd',
   'usr/share/bash-completion/completions/cfsctl',
@@ -140,7 +143,8 @@ function complaintsOf(...words: string[]): string[] {
 test('systemd-analyze verify has nothing to say of the units, their manual pages included', () => {
   const units = join(prefix, 'lib/systemd');
   assert.deepEqual(complaintsOf('verify', join(units, 'system/cfsmountd.service'), join(units, 'system/cfsmountd.socket')), []);
-  assert.deepEqual(complaintsOf('--user', 'verify', join(units, 'user/cfsctl-attach@.service')), []);
+  for (const unit of ['attach@.service', 'attach-store.service', 'volume-plugin.service', 'volume-plugin.socket'])
+    assert.deepEqual(complaintsOf('--user', 'verify', join(units, `user/cfsctl-${unit}`)), []);
 });
 
 test('systemd-analyze security: 2.5 at most', () => {

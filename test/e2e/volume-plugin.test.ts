@@ -1,9 +1,11 @@
 // Images as volumes of real podman: cfsctl volume-plugin, the service behind it, and containers of an ordinary user.
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 
-import { type Daemon, startDaemon } from '../support/daemon.js';
+import { type Daemon, eventually, startDaemon } from '../support/daemon.js';
 import { addToRepository, makeErofs, policyText } from '../support/images.js';
 import { run } from '../support/machine.js';
 import { type Room, type RoomUser, openRoom } from '../support/podman.js';
@@ -200,4 +202,19 @@ test('everything of podman is killed, and it still counts a mount: the container
   create('v', 'image=team/base');
   assert.equal(busybox(['-v', 'v:/data:ro'], 'cat', '/data/hello.txt'), 'hello\n');
   podman('volume', 'rm', 'v');
+});
+
+test('the service manager has the socket: the plugin starts when podman calls, and leaves the socket alone', async () => {
+  plugin.signal('TERM');
+  await plugin.ended();
+  const words = ['systemd-socket-activate', '-l', plugin.socket, 'podman', 'unshare', 'cfsctl', 'volume-plugin'];
+  const [program, ...rest] = room.command(user, ['sh', '-c', 'umask 077; exec "$@"', 'sh', ...words]);
+  const manager = spawn(program!, rest, { stdio: 'ignore' });
+  await eventually('there is a socket', () => existsSync(plugin.socket));
+  assert.equal(create('v', 'image=team/base').stderr, '');
+  assert.equal(busybox(['-v', 'v:/data:ro'], 'cat', '/data/hello.txt'), 'hello\n');
+  assert.equal(podman('volume', 'rm', 'v').status, 0);
+  room.output('root', ['sh', '-c', `kill $(ps -eo pid=,args= | awk '/cfsctl volume-plugi[n]$/ && !/podman/ { print $1 }')`]);
+  await eventually('the plugin has ended', () => manager.exitCode !== null);
+  assert.equal(existsSync(plugin.socket), true);
 });
