@@ -3,6 +3,7 @@ import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { RequestError } from '../core/wire/errors.js';
 import { VERSION } from '../core/wire/version.js';
 import { parseAddress } from './address.js';
+import { addAttachCommands } from './commands/attach.js';
 import { addCheckCommand } from './commands/check.js';
 import { addCompletionCommand } from './commands/completion.js';
 import { addDigestCommand } from './commands/digest.js';
@@ -19,6 +20,7 @@ import { addMkfsCommand } from './commands/mkfs.js';
 import { addMountCommand } from './commands/mount.js';
 import { addMountsCommand } from './commands/mounts.js';
 import { addObjectsCommand } from './commands/objects.js';
+import { addPodmanCommand } from './commands/podman.js';
 import { addPolicyCommand } from './commands/policy.js';
 import { addReloadCommand } from './commands/reload.js';
 import { addRmCommand } from './commands/rm.js';
@@ -99,6 +101,8 @@ export function buildProgram(): Command {
   addSetupCommand(program);
   addDoctorCommand(program);
   addVolumePluginCommand(program);
+  addPodmanCommand(program);
+  addAttachCommands(program);
   addCompletionCommand(program);
   return program;
 }

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
+import { DEFAULT_STORE } from '../podman/store-layout.js';
 import { connectOptionsOf, wantsJson } from './globals.js';
-import { DEFAULT_STORE } from './setup.js';
 
 const HELP = `
 Looks at the host, the service, podman's configuration, the store of images and the

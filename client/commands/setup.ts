@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { DEFAULT_STORE } from '../podman/store-layout.js';
 import { wantsJson } from './globals.js';
 
 const HELP = `
@@ -22,8 +23,6 @@ interface Options {
   readonly write?: true;
   readonly undo?: true;
 }
-
-export const DEFAULT_STORE = '/var/lib/cfsmountd/podman';
 
 export function addSetupCommand(program: Command): void {
   const setup = program.command('setup').description('make other programs know of the service');

@@ -1,17 +1,16 @@
 // The additional image store: told to podman, written, and attached.
-import { readFileSync, realpathSync } from 'node:fs';
+import { realpathSync } from 'node:fs';
 import { join } from 'node:path';
-import * as z from 'zod';
 import { RequestError } from '../../core/wire/errors.js';
 import { askPodman } from '../ask-podman.js';
 import { formatCount } from '../output.js';
+import { listStoredImages } from '../podman/store-layout.js';
 import { isStore, readIfThere, storageConf } from '../setup/places.js';
 import { parseTomlFile, valueAt } from '../setup/toml-file.js';
 import { type Finding, fail, ok, warn } from './finding.js';
 import { type PodmanInfo, usesCfsOverlay } from './podman.js';
 
 const EXPORT = 'sudo cfsctl podman export-store';
-const images = z.array(z.object({ layer: z.string().regex(/^[0-9a-f]{64}$/) }));
 
 export function checkStore(store: string, info: PodmanInfo | undefined): Finding[] {
   const exported = readLayers(store);
@@ -27,10 +26,10 @@ export function checkStore(store: string, info: PodmanInfo | undefined): Finding
 /** The layers of the store's images; undefined if there is no store. */
 export function readLayers(store: string): readonly string[] | undefined {
   try {
-    const all = images.parse(JSON.parse(readFileSync(join(store, 'overlay-images/images.json'), 'utf8')));
-    return isStore(store) ? [...new Set(all.map(({ layer }) => layer))] : undefined;
-  } catch {
-    return undefined;
+    return isStore(store) ? [...new Set(listStoredImages(store).map(({ layer }) => layer))] : undefined;
+  } catch (error) {
+    if (error instanceof RequestError) return undefined;
+    throw error;
   }
 }
 
