@@ -50,7 +50,7 @@ export function judgeKernel({ features }: Pick<ServiceStatus, 'features'>): Find
 }
 
 function judgePolicy({ policy }: ServiceStatus): Finding {
-  if (policy.rules > 0) return ok('policy', `${formatCount(policy.rules, 'rule')}`);
+  if (policy.rules > 0) return ok('policy', formatCount(policy.rules, 'rule'));
   return fail('policy', 'no rule: nothing may be mounted', 'sudo cfsctl policy trust IMAGE --name NAME');
 }
 
