@@ -2,6 +2,7 @@
 import { accessSync, constants } from 'node:fs';
 import { basename } from 'node:path';
 import * as z from 'zod';
+import { RequestError } from '../../core/wire/errors.js';
 import { type Finding, fail, ok, warn } from './finding.js';
 import { askPodman, findProgram } from '../ask-podman.js';
 import { wasUsed } from '../setup/places.js';
@@ -24,23 +25,26 @@ export interface CheckedPodman {
 }
 
 export function checkPodman(): CheckedPodman {
-  if (findProgram('podman') === undefined)
-    return { findings: [fail('podman', 'is not installed', 'sudo apt install podman uidmap')], info: undefined };
-  if (!wasUsed())
-    return {
-      findings: [warn('podman', 'was never used by you', 'cfsctl setup podman --write, before you use it')],
-      info: undefined,
-    };
+  const problem = findProblem();
+  if (problem !== undefined) return { findings: [problem], info: undefined };
   const asked = askPodman('info', '--format', 'json');
-  if ('because' in asked)
-    return { findings: [fail('podman', asked.because, 'podman info, and mend what it says')], info: undefined };
+  if ('because' in asked) return failed(asked.because, 'podman info, and mend what it says');
   const read = info.safeParse(parseJson(asked.stdout));
-  if (!read.success)
-    return {
-      findings: [fail('podman', 'podman info says something else than is known', 'podman 4.3 or newer is needed')],
-      info: undefined,
-    };
+  if (!read.success) return failed('podman info says something else than is known', 'podman 4.3 or newer is needed');
   return { findings: [judgeVersion(read.data), judgeDriver(read.data), ...judgeMountProgram(read.data)], info: read.data };
+}
+
+const failed = (says: string, mend: string): CheckedPodman => ({ findings: [fail('podman', says, mend)], info: undefined });
+
+/** Why podman cannot be asked, or must not. */
+function findProblem(): Finding | undefined {
+  if (findProgram('podman') === undefined) return fail('podman', 'is not installed', 'sudo apt install podman uidmap');
+  try {
+    return wasUsed() ? undefined : warn('podman', 'was never used by you', 'cfsctl setup podman --write, before you use it');
+  } catch (error) {
+    if (!(error instanceof RequestError)) throw error;
+    return fail('podman', error.message, error.hint ?? 'mend it');
+  }
 }
 
 function parseJson(text: string): unknown {

@@ -4,7 +4,7 @@ import { RequestError } from '../../core/wire/errors.js';
 import type { ConnectOptions } from '../connect.js';
 import { escapeText, formatJson, paint, print } from '../output.js';
 import { readSurroundings } from '../user-namespace.js';
-import { type Finding, warn } from './finding.js';
+import { type Finding, fail, warn } from './finding.js';
 import { checkHost } from './host.js';
 import { checkPlugin } from './plugin.js';
 import { checkPodman } from './podman.js';
@@ -32,21 +32,29 @@ export async function runDoctor(options: DoctorOptions): Promise<void> {
 
 async function examine({ store, service }: DoctorOptions): Promise<Finding[]> {
   const uid = process.getuid?.() ?? 0;
-  const ofService = checkService(service);
-  if (uid === 0)
-    return [
-      ...ofService,
-      judgeExported(store, readLayers(store)),
-      warn('podman', 'is not looked at: you are root', 'run cfsctl doctor as the user whose podman it is'),
-    ];
+  const ofService = await guard('service', () => checkService(service));
+  if (uid === 0) return [...ofService, ...(await guard('store', () => [judgeExported(store, readLayers(store))])), ROOT_IS_NOT];
   const podman = checkPodman();
   return [
     ...ofService,
-    ...checkHost({ uid, name: nameOfUid(uid) }),
+    ...(await guard('host', () => checkHost({ uid, name: nameOfUid(uid) }))),
     ...podman.findings,
-    ...checkStore(store, podman.info),
-    await checkPlugin(),
+    ...(await guard('store', () => checkStore(store, podman.info))),
+    ...(await guard('volume plugin', async () => [await checkPlugin()])),
   ];
+}
+
+const ROOT_IS_NOT = warn('podman', 'is not looked at: you are root', 'run cfsctl doctor as the user whose podman it is');
+
+/** A file that cannot be read, or is broken, is a finding, and the rest is looked at all the same. */
+async function guard(check: string, look: () => readonly Finding[] | Promise<readonly Finding[]>): Promise<readonly Finding[]> {
+  try {
+    return await look();
+  } catch (error) {
+    if (error instanceof RequestError) return [fail(check, error.message, error.hint ?? 'mend it')];
+    if (typeof (error as NodeJS.ErrnoException).code !== 'string') throw error;
+    return [fail(check, (error as Error).message, 'see to it that you may read it')];
+  }
 }
 
 const COLOUR = { ok: 'green', warn: 'yellow', fail: 'red' } as const;

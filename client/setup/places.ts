@@ -2,6 +2,7 @@
 import { accessSync, constants, existsSync, readFileSync, readdirSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { RequestError } from '../../core/wire/errors.js';
 import { configDirectory } from '../xdg.js';
 import { type Values, parseTomlFile, valueAt } from './toml-file.js';
 
@@ -14,13 +15,14 @@ export function pluginConf(environment: NodeJS.ProcessEnv = process.env): string
   return join(configDirectory(environment), 'containers/containers.conf.d/50-cfsctl.conf');
 }
 
-/** Undefined if there is no such file. */
+/** Undefined if there is no such file. Throws `RequestError` if it cannot be read. */
 export function readIfThere(path: string): string | undefined {
   try {
     return readFileSync(path, 'utf8');
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT') return undefined;
+    throw new RequestError('Failed', `${path} cannot be read (${code})`, { cause: error });
   }
 }
 

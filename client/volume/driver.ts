@@ -3,7 +3,7 @@ import { RequestError } from '../../core/wire/errors.js';
 import { type ConnectOptions } from '../connect.js';
 import { type MountClient, connect } from '../mount-client.js';
 import { type Volume, parseVolumeOptions } from './options.js';
-import { addUser, attachVolume, isMounted, pointOf, removeUser, usersOf } from './places.js';
+import { addUser, attachVolume, clearPlace, isMounted, pointOf, removeUser, usersOf } from './places.js';
 import type { Call } from './protocol.js';
 import { findVolume, listVolumes, removeVolume, writeVolume } from './records.js';
 
@@ -124,5 +124,7 @@ async function mountFromService(
 function remove({ records, base }: Setting, name: string): void {
   if (isMounted(base, name) && usersOf(base, name).length > 0)
     throw new RequestError('BadRequest', `the volume ${name} is in use`, { hint: 'remove the containers that use it' });
+  // Of a plugin that was killed there may be a mount without users, or users without a mount.
+  clearPlace(base, name);
   removeVolume(records, name);
 }

@@ -77,7 +77,7 @@ export function attachVolume(base: string, name: string, mount: Fd): void {
 /** The last user takes the mount along. Containers that run keep theirs. */
 export function removeUser(base: string, name: string, id: string): void {
   rmSync(join(base, name, 'users', id), { force: true });
-  if (usersOf(base, name).length === 0) clear(base, name);
+  if (usersOf(base, name).length === 0) clearPlace(base, name);
 }
 
 export function usersOf(base: string, name: string): string[] {
@@ -89,11 +89,13 @@ export function usersOf(base: string, name: string): string[] {
   }
 }
 
-function clear(base: string, name: string): void {
+/** Takes away the mount, if there is one, and all that is noted of it. */
+export function clearPlace(base: string, name: string): void {
   if (isMounted(base, name)) unmount(pointOf(base, name));
-  for (const part of ['data', 'users', ''])
+  rmSync(join(base, name, 'users'), { recursive: true, force: true });
+  for (const directory of [pointOf(base, name), join(base, name)])
     try {
-      rmdirSync(join(base, name, part));
+      rmdirSync(directory);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
     }

@@ -174,6 +174,17 @@ test('doctor: of a user with all of it, and what fails is found', async () => {
   }
 });
 
+test('doctor: files that are broken are findings, and the rest is looked at', () => {
+  writeOwn(user, STORAGE_CONF, '[storage\n');
+  writeOwn(user, DROP_IN, 'x = \n');
+  const { status, findings } = doctor();
+  assert.equal(status, 1);
+  assert.match(findings['storage.conf']!.says, /storage\.conf:\d: not valid TOML/);
+  assert.match(findings['podman']!.says, /storage\.conf:\d: not valid TOML/);
+  assert.match(findings['volume plugin']!.says, /50-cfsctl\.conf:\d: not valid TOML/);
+  assert.equal(findings['newuidmap']!.status, 'ok');
+});
+
 test('doctor: root is told of the host alone; in podman unshare it says to go out', () => {
   const outcome = room.run('root', ['cfsctl', 'doctor']);
   assert.match(outcome.stdout, /^warn +podman +is not looked at: you are root$/m);
