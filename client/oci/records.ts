@@ -20,7 +20,7 @@ export interface OciRecord {
   readonly image: VerityDigest;
 }
 
-export function listOciNames({ root }: Repository): string[] {
+export function listOciNames({ root }: Repository): { readonly name: string; readonly id: string }[] {
   const names: string[] = [];
   const pending = [''];
   for (const prefix of pending) {
@@ -30,7 +30,7 @@ export function listOciNames({ root }: Repository): string[] {
       else names.push(prefix + name);
     }
   }
-  return names.sort();
+  return names.sort().map((name) => ({ name, id: readLink(root, `${REFS}/${name}`)?.split('/').at(-1) ?? '' }));
 }
 
 export function readOciRecord(repository: Repository, nameOrId: string): OciRecord {

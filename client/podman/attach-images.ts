@@ -2,7 +2,7 @@
 import type { VerityDigest } from '../../core/image/digest.js';
 import { RequestError } from '../../core/wire/errors.js';
 import type { MountClient } from '../mount-client.js';
-import { attachLayer, detachLayer, isAttached, lockMounts } from './attach-layer.js';
+import { attachLayer, detachLayer, isAttached, isRefusal, lockMounts } from './attach-layer.js';
 import { podmanName } from './podman-name.js';
 import { type LayerMarker, layerDirectory, listStoredImages, readMarker } from './store-layout.js';
 
@@ -86,10 +86,6 @@ export function attachImages(client: MountClient, { store, wanted, timeoutMs }: 
     }
     return { images, digest, state: 'attached', because: '' };
   });
-}
-
-function isRefusal(error: unknown): error is RequestError {
-  return error instanceof RequestError && (error.code === 'NotTrusted' || error.code === 'NotAuthorized');
 }
 
 /** Takes the mounts away again, as far as there are any; returns the images that had one. */

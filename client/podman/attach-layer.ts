@@ -102,6 +102,11 @@ function coverWith(image: Fd, directory: string, marker: LayerMarker): OwnedFd {
   }
 }
 
+/** True if the service said that the caller may not have the image. */
+export function isRefusal(error: unknown): error is RequestError {
+  return error instanceof RequestError && (error.code === 'NotTrusted' || error.code === 'NotAuthorized');
+}
+
 /** Takes the mounts of a layer away here; containers that run keep them. */
 export function detachLayer(directory: string): void {
   umount2(directory, MNT_DETACH);

@@ -10,7 +10,8 @@ import type { Repository } from '../repository/repository.js';
 import { podmanName } from './podman-name.js';
 import { type PublishedImage, publish } from './publish-store.js';
 import { squash } from './squash-config.js';
-import { makeOpenDirectory, openForWriting, putFile, putSymlink, remove, renameDurably } from './store-files.js';
+import { rememberStore } from './remembered-store.js';
+import { DRAFT, makeOpenDirectory, openForWriting, putFile, putSymlink, remove, renameDurably } from './store-files.js';
 import { type LayerMarker, MARKER, NOT_ATTACHED, formatMarker, layerDirectory, linkName, listLayers } from './store-layout.js';
 import { writeLayer } from './write-layer.js';
 
@@ -43,9 +44,9 @@ export function exportStore(repository: Repository, { store, timeoutMs, onLayer 
   const layers = new Map(listLayers(store).map((layer) => [layer.image, layer]));
   const images = new Map<string, PublishedImage>();
   const leftOut: LeftOut[] = [];
-  for (const name of listOciNames(repository)) {
+  for (const { name, id } of listOciNames(repository)) {
     try {
-      const { image, config } = readOciRecord(repository, name);
+      const { image, config } = readOciRecord(repository, id);
       const layer = layers.get(image) ?? addLayer(repository, store, image, () => onLayer?.(name));
       layers.set(image, layer);
       const squashed = squash(config, layer.diffId, layer.size);
@@ -57,6 +58,7 @@ export function exportStore(repository: Repository, { store, timeoutMs, onLayer 
     }
   }
   publish(store, [...images.values()]);
+  rememberStore(repository, store);
   return { images: [...images.values()], leftOut };
 }
 
@@ -68,7 +70,7 @@ function namesOf(name: string): string[] {
 /** The marker comes last: without it the directory counts for nothing, and the next run writes it again. */
 function addLayer(repository: Repository, store: string, image: VerityDigest, begin: () => void): LayerMarker {
   begin();
-  const draft = join(store, 'overlay-layers', `.${process.pid}.tar-split.tmp`);
+  const draft = join(store, 'overlay-layers', `.${process.pid}${DRAFT}`);
   remove(draft);
   using file = openPath(draft, O_RDWR | O_CREAT | O_EXCL, 0o600);
   try {

@@ -2,7 +2,7 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type SquashedImage, sha256 } from './squash-config.js';
-import { makeOpenDirectory, putChangedFile, putLockedFile, remove } from './store-files.js';
+import { DRAFT, makeOpenDirectory, putChangedFile, putLockedFile, remove } from './store-files.js';
 import { type LayerMarker, bigDataName, linkName } from './store-layout.js';
 
 export interface PublishedImage extends SquashedImage {
@@ -90,14 +90,21 @@ function writeData(store: string, image: PublishedImage): void {
 
 const ID = /^[0-9a-f]{64}$/;
 
+/** False for what a run left that was killed. */
+function isFinished(name: string): boolean {
+  return !name.endsWith(DRAFT);
+}
+
 function removeUnlisted(store: string, images: ReadonlySet<string>, layers: ReadonlySet<string>): void {
   const sweep = (directory: string, isKept: (name: string) => boolean): void => {
     for (const name of readdirSync(join(store, directory))) if (!isKept(name)) remove(join(store, directory, name));
   };
   const links = new Set([...layers].map(linkName));
-  sweep('overlay-images', (name) => !ID.test(name) || images.has(name));
+  sweep('overlay-images', (name) => /^images\.(?:json|lock)$/.test(name) || images.has(name));
   // A link that leads nowhere before the directory that it leads to.
   sweep('overlay/l', (name) => links.has(name));
   sweep('overlay', (name) => !ID.test(name) || layers.has(name));
+  for (const id of images) sweep(`overlay-images/${id}`, isFinished);
+  for (const id of layers) sweep(`overlay/${id}`, isFinished);
   sweep('overlay-layers', (name) => /^layers\.(?:json|lock)$/.test(name) || layers.has(name.replace(/\.tar-split\.gz$/, '')));
 }

@@ -6,7 +6,7 @@ import { SyscallError } from '../../core/kernel/error.js';
 import { RequestError } from '../../core/wire/errors.js';
 import { type MountClient, connect } from '../mount-client.js';
 import { escapeText, printError } from '../output.js';
-import { attachLayer, detachLayer, isAttached, lockMounts } from './attach-layer.js';
+import { attachLayer, detachLayer, isAttached, isRefusal, lockMounts } from './attach-layer.js';
 import { layerDirectoryOf, lowerLayersOf } from './overlay-options.js';
 import { type LayerMarker, readMarker } from './store-layout.js';
 
@@ -26,9 +26,10 @@ export function runOverlay(args: readonly string[]): number {
   return 1;
 }
 
-/** podman puts it into one line with much else. */
+/** podman puts it into one line with much else: of a hint, what stands before a text to copy. */
 function formatComplaint(error: RequestError | SyscallError): string {
-  const hint = error instanceof RequestError && error.hint !== undefined ? ` (${error.hint.split('\n').join('; ')})` : '';
+  const [next = ''] = error instanceof RequestError ? (error.hint?.split('\n') ?? []) : [];
+  const hint = next === '' ? '' : ` (${next.replace(/:$/, '')})`;
   return `cfs-overlay: ${escapeText(error.message + hint)}\n`;
 }
 
@@ -59,12 +60,15 @@ function ownLayerOf(lower: string): OwnLayer | undefined {
   });
 }
 
-/** A mount goes on when trust is taken back, but no container is to be started on it. */
+/** A mount goes on when trust is taken back, but no container is to be started on it. Throws `RequestError`. */
 function requireStillTrusted(client: MountClient, { image, directory }: OwnLayer): void {
-  const { verdict, because, hint } = client.checkImage(image, { digest: image });
-  if (verdict === 'allow') return;
-  detachLayer(directory);
-  throw new RequestError('NotTrusted', because, { hint });
+  try {
+    const { verdict, because, hint } = client.checkImage(image, { digest: image });
+    if (verdict === 'deny') throw new RequestError('NotTrusted', because, { hint });
+  } catch (error) {
+    if (isRefusal(error)) detachLayer(directory);
+    throw error;
+  }
 }
 
 const ALWAYS = ['/usr/local/bin', '/usr/bin', '/bin'];

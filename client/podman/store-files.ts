@@ -24,6 +24,9 @@ import { pause } from '../deadline.js';
 /** In the store: who holds its lock is the one that writes. Others cannot open it, so nobody else can hold it. */
 const WRITER_LOCK = '.cfsctl-lock';
 
+/** How the names of files in the making end. */
+export const DRAFT = '.tmp';
+
 /** Makes a directory that everybody may read, whatever the umask; one that is there keeps its mode. */
 export function makeOpenDirectory(path: string): void {
   if (existsSync(path)) return;
@@ -65,7 +68,7 @@ function requireOwn(store: string): void {
 
 /** Puts a file in place of what may have its name. Its bytes are on the disk before its name is. */
 export function putFile(path: string, bytes: string | Uint8Array): void {
-  const draft = `${path}.${randomBytes(6).toString('hex')}.tmp`;
+  const draft = `${path}.${randomBytes(6).toString('hex')}${DRAFT}`;
   try {
     writeFileSync(draft, bytes, { mode: 0o644, flush: true });
     chmodSync(draft, 0o644);
@@ -90,7 +93,7 @@ export function renameDurably(file: Fd, draft: string, path: string): void {
 }
 
 export function putSymlink(target: string, path: string): void {
-  const draft = `${path}.${randomBytes(6).toString('hex')}.tmp`;
+  const draft = `${path}.${randomBytes(6).toString('hex')}${DRAFT}`;
   symlinkSync(target, draft);
   renameSync(draft, path);
 }
@@ -101,7 +104,7 @@ export function syncDirectoryOf(path: string): void {
 }
 
 /** How long a reader may keep us waiting. The files are replaced in one step, so that the lock is a courtesy: no user who holds it can stop an administrator. */
-const COURTESY_MS = 3000;
+const COURTESY_MS = 1000;
 /** pkg/lockfile: who wrote last, any bytes of this number. */
 const WRITER_ID = 64;
 

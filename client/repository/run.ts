@@ -1,7 +1,8 @@
 // The commands that work in a repository. They need no service; gc asks it if there is one.
 import { realpathSync } from 'node:fs';
 import { RequestError } from '../../core/wire/errors.js';
-import { formatBytes, formatCount, formatFields, formatJson, print, printPieces } from '../output.js';
+import { formatBytes, formatCount, formatFields, formatJson, print, printError, printPieces } from '../output.js';
+import { updateStore } from '../podman/update-store.js';
 import { findImage, requireName } from './find-image.js';
 import { inspectRepository } from './fsck.js';
 import { collectGarbage } from './gc.js';
@@ -51,12 +52,20 @@ export function runTag(image: string, name: string, options: RepositoryOptions):
   requireName(name);
   using repository = open(options, { lock: 'shared', purpose: 'write' });
   atRepository(repository.path, () => setRef(repository.root, name, findImage(repository, image)));
+  followWithStore(repository, options);
+}
+
+/** After what may have changed which OCI images there are. */
+export function followWithStore(repository: Repository, { timeoutMs }: RepositoryOptions): void {
+  for (const { name, because } of updateStore(repository, timeoutMs))
+    printError(`cfsctl: the store for podman has no image ${name}: ${because}\n`);
 }
 
 export function runRm(names: readonly string[], options: RepositoryOptions): void {
   names.forEach(requireName);
   using repository = open(options, { lock: 'shared', purpose: 'write' });
   const missing = names.filter((name) => !atRepository(repository.path, () => removeRef(repository.root, name)));
+  followWithStore(repository, options);
   if (missing.length === 0) return;
   throw new RequestError('NoSuchImage', `the repository ${repository.path} has no name ${missing.join(', ')}`, {
     hint: names.length > missing.length ? 'the other names are removed' : undefined,
@@ -79,6 +88,7 @@ export function runGc({ keep, ...options }: GcCommandOptions): void {
     keep: kept,
   });
   const { dryRun } = options;
+  if (!dryRun) followWithStore(repository, options);
   if (options.json) return print(formatJson({ dryRun, images, objects, bytes: BigInt(bytes), mounted }));
   printPieces([
     ...images.map((digest) => `${dryRun ? 'would forget' : 'forgot'} ${digest}\n`),

@@ -21,7 +21,7 @@ export function importTree(repository: string, tree: string, name: string, confi
     os: 'linux',
     created: '2025-06-01T12:00:00.5Z',
     config: { Cmd: ['/bin/sh'], Env: ['PATH=/bin'], Labels: { made: 'by hand' } },
-    rootfs: { type: 'layers', diff_ids: [`sha256:${'1'.repeat(64)}`, `sha256:${'2'.repeat(64)}`] },
+    rootfs: { type: 'layers', diff_ids: [digest, `sha256:${'2'.repeat(64)}`] },
     history: [{ created: '2025-06-01T12:00:00Z', created_by: 'ADD' }, { created_by: 'COPY' }],
     ...config,
   });
