@@ -6,6 +6,7 @@ import { after, before, beforeEach, test } from 'node:test';
 
 import { type Daemon, startDaemon } from '../support/daemon.js';
 import { addToRepository, makeErofs, policyText } from '../support/images.js';
+import { DIST, run } from '../support/machine.js';
 import { type Room, type RoomUser, openRoom, writeOwn } from '../support/podman.js';
 import { startPlugin } from '../support/volume-plugin.js';
 
@@ -114,6 +115,25 @@ test('podman does not start with what was written: it is taken back', () => {
   assert.equal(status, 1);
   assert.match(stderr, /podman does not start with these changes, and they were taken back/);
   assert.deepEqual([read(STORAGE_CONF), has(DROP_IN)], [mine, false]);
+});
+
+test('cfs-overlay: for who has nothing yet; refused over layers that were made without it', () => {
+  const program = join(DIST, 'cfs-overlay');
+  assert.equal(setup('--mount-program', '--write').status, 0);
+  assert.ok(read(STORAGE_CONF).includes(`mount_program = "${program}" # cfsctl setup podman\n`));
+  assert.ok(room.output(user, ['podman', 'info', '--format', '{{json .Store.GraphOptions}}']).includes(program));
+  const { findings } = doctor();
+  assert.deepEqual([findings['mount program']!.status, findings['/dev/fuse']!.status], ['ok', 'ok']);
+  setup('--undo', '--write');
+  room.output(user, ['podman', 'system', 'reset', '--force']);
+  rmSync(join(user.home, '.local'), { recursive: true, force: true });
+  setup('--write');
+  run('tar', '-C', '/', '-cf', join(room.path, 'small.tar'), 'bin/busybox');
+  room.output(user, ['podman', 'import', '--quiet', join(room.path, 'small.tar'), 'small']);
+  const refused = setup('--mount-program', '--write');
+  assert.equal(refused.status, 1);
+  assert.match(refused.stderr, /made without a mount_program\n  hint: podman system reset removes them all/);
+  assert.doesNotMatch(read(STORAGE_CONF), /mount_program/);
 });
 
 test('not for root, and not below podman unshare', () => {
