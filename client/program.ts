@@ -20,6 +20,7 @@ import { addMkfsCommand } from './commands/mkfs.js';
 import { addMountCommand } from './commands/mount.js';
 import { addMountsCommand } from './commands/mounts.js';
 import { addObjectsCommand } from './commands/objects.js';
+import { addOciCommand } from './commands/oci.js';
 import { addPodmanCommand } from './commands/podman.js';
 import { addPolicyCommand } from './commands/policy.js';
 import { addReloadCommand } from './commands/reload.js';
@@ -94,6 +95,7 @@ export function buildProgram(): Command {
   addSignCommand(program);
   addVerifySignatureCommand(program);
   addImportCommand(program);
+  addOciCommand(program);
   addTagCommand(program);
   addRmCommand(program);
   addGcCommand(program);

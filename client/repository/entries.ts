@@ -11,9 +11,9 @@ import { readNamesOf } from './repository.js';
 
 export const REFS = 'images/refs';
 
-/** A name for an image: a symbolic link below images/refs. */
+/** A name: a symbolic link below images/refs, or another directory of names. */
 export interface Ref {
-  /** Below images/refs. */
+  /** Below that directory. */
   readonly path: string;
   /** Undefined if it is no symbolic link. */
   readonly target: string | undefined;
@@ -33,17 +33,17 @@ export function listImageNames(root: Fd): string[] {
   return readNamesOf(root, 'images').filter((name) => name !== 'refs');
 }
 
-/** Everything below images/refs: what is no directory, and the directories, those deepest down last. */
-export function walkRefs(root: Fd): { readonly refs: readonly Ref[]; readonly directories: readonly string[] } {
+/** Everything below images/refs, or where other names are: what is no directory, and the directories, those deepest down last. */
+export function walkRefs(root: Fd, top = REFS): { readonly refs: readonly Ref[]; readonly directories: readonly string[] } {
   const refs: Ref[] = [];
   const directories: string[] = [];
   const pending = [''];
   for (const prefix of pending) {
     if (prefix !== '') directories.push(prefix.slice(0, -1));
-    for (const name of readNamesOf(root, `${REFS}/${prefix}`)) {
+    for (const name of readNamesOf(root, `${top}/${prefix}`)) {
       const path = prefix + name;
-      if (isDirectory(root, `${REFS}/${path}`)) pending.push(`${path}/`);
-      else refs.push({ path, target: readLink(root, `${REFS}/${path}`) });
+      if (isDirectory(root, `${top}/${path}`)) pending.push(`${path}/`);
+      else refs.push({ path, target: readLink(root, `${top}/${path}`) });
     }
   }
   return { refs, directories };

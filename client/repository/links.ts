@@ -20,10 +20,15 @@ export function linkImage(root: Fd, digest: VerityDigest): void {
 
 /** Gives an image a name, in place of the image that had it. The image must be in images/. Throws `RequestError` BadRequest if other names stand in the way. */
 export function setRef(root: Fd, name: string, digest: VerityDigest): void {
+  placeNameLink(root, REFS, name, digestHex(digest));
+}
+
+/** Makes a name below `refs` lead to what is called `target` beside `refs`. Throws `RequestError` BadRequest if other names stand in the way. */
+export function placeNameLink(root: Fd, refs: string, name: string, target: string): void {
   const parts = name.split('/');
   try {
-    for (let depth = 1; depth < parts.length; depth += 1) makeDirectory(root, `${REFS}/${parts.slice(0, depth).join('/')}`);
-    placeLink(root, `${REFS}/${name}`, '../'.repeat(parts.length) + digestHex(digest));
+    for (let depth = 1; depth < parts.length; depth += 1) makeDirectory(root, `${refs}/${parts.slice(0, depth).join('/')}`);
+    placeLink(root, `${refs}/${name}`, '../'.repeat(parts.length) + target);
   } catch (cause) {
     if (!isErrno(cause, 'ENOTDIR', 'ELOOP', 'EISDIR', 'ENOTEMPTY')) throw cause;
     throw new RequestError(

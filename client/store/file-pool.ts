@@ -138,12 +138,13 @@ function settle(thread: Thread, answer: Answer): void {
 
 function giveJob(thread: Thread, { work, done }: Job): void {
   send(thread, work, (answer) => {
-    if (answer.kind !== 'files' && answer.kind !== 'range') throw new Error(`a thread answered ${answer.kind}`);
+    if (answer.kind !== 'files' && answer.kind !== 'range' && answer.kind !== 'bytes')
+      throw new Error(`a thread answered ${answer.kind}`);
     done(answer);
   });
 }
 
 function send(thread: Thread, order: Order, take: (answer: Answer) => void): void {
-  thread.port.postMessage(order);
+  thread.port.postMessage(order, order.kind === 'bytes' ? [order.bytes.buffer] : []);
   thread.expected.push(take);
 }

@@ -46,13 +46,13 @@ export function longFileOf(reader: FileReader, file: OwnedFd, task: FileTask): L
 }
 
 interface Ranges {
-  readonly reader: FileReader;
-  readonly task: FileTask;
+  readonly reader: Pick<FileReader, 'shown' | 'hasher'>;
+  readonly task: Pick<FileTask, 'path' | 'size'>;
   readonly enqueue: (job: Job) => void;
 }
 
 /** One job for each range; the last that is done gives the digest to `done`. */
-function hashRanges(
+export function hashRanges(
   { reader, task, enqueue }: Ranges,
   file: Fd,
   target: Fd | undefined,

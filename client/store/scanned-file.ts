@@ -12,7 +12,7 @@ import { atPath, changedError } from './path-error.js';
 import type { NodeXattrs, XattrReader } from './scan-xattrs.js';
 
 /** Files of up to this many bytes are in the image itself (lcfs-writer.h LCFS_BUILD_INLINE_FILE_SIZE_LIMIT). */
-const INLINE_LIMIT = 64;
+export const INLINE_LIMIT = 64;
 
 /** A regular file that is not empty, and in which state it was met. */
 export interface FileTask {

@@ -1,5 +1,5 @@
 // Work that threads can share, and how it is done by the one that has it.
-import type { VerityAlgorithm } from '../../core/image/digest.js';
+import { type VerityAlgorithm, digestHex } from '../../core/image/digest.js';
 import { duplicateNumber } from '../../core/kernel/fd.js';
 import { type FileHasher, createFileHasher } from './file-hasher.js';
 import { type ObjectStore, objectStoreIn } from './object-store.js';
@@ -25,10 +25,18 @@ export interface RangeWork {
   readonly target: number | undefined;
 }
 
-export type Work = FilesWork | RangeWork;
+/** Files whose bytes are at hand, one after the other: each becomes an object. The bytes go over to the thread that does it. */
+export interface BytesWork {
+  readonly kind: 'bytes';
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly sizes: readonly number[];
+}
 
-/** Results of files in the order of their tasks; hashes of a range, undefined if the file is shorter than said. */
+export type Work = FilesWork | RangeWork | BytesWork;
+
+/** Results of files in the order of their tasks; hashes of a range, undefined if the file is shorter than said; raw digests in the order of the sizes. */
 export type Done =
+  | { readonly kind: 'bytes'; readonly digests: readonly Uint8Array[] }
   | { readonly kind: 'files'; readonly results: readonly FileResult[] }
   | { readonly kind: 'range'; readonly hashes: Uint8Array | undefined };
 
@@ -45,9 +53,19 @@ export interface Surroundings {
 /** Throws `RequestError` that names the path at fault. */
 export function doWork(reader: FileReader, work: Work): Done {
   if (work.kind === 'files') return { kind: 'files', results: work.tasks.map((task) => readScannedFile(reader, task)) };
+  if (work.kind === 'bytes') return { kind: 'bytes', digests: storeBytes(reader, work) };
   const { path, file, target, size, offset } = work;
   const copy = target === undefined ? undefined : reader.store?.copyTo({ raw: target });
   return atPath(path, () => ({ kind: 'range', hashes: reader.hasher.hashRange({ file: { raw: file }, size }, offset, copy) }));
+}
+
+function storeBytes({ store }: FileReader, { bytes, sizes }: BytesWork): Uint8Array[] {
+  if (store === undefined) throw new Error('there is no store to put bytes into');
+  let at = 0;
+  return sizes.map((size) => {
+    at += size;
+    return Buffer.from(digestHex(store.addBytes(bytes.subarray(at - size, at))), 'hex');
+  });
 }
 
 /** A reader of a thread's own: its own buffer, its own objects waiting for their names. */

@@ -27,7 +27,14 @@ before(async () => {
   kit = await openPodmanKit();
   user = kit.room.users[0]!;
   tree = makeRootTree(join(kit.room.path, 'tree'), PAYLOAD);
-  base = kit.add('base', tree);
+  // What the second layer takes away is in no file of the first one's own.
+  for (const name of ['hidden/deep', 'gone']) mkdirSync(join(tree, name), { recursive: true });
+  for (const name of ['hidden/below', 'hidden/deep/below', 'gone/file']) writeFileSync(join(tree, name), 'below\n');
+  const second = join(kit.room.path, 'second');
+  mkdirSync(join(second, 'hidden'), { recursive: true });
+  for (const name of ['.wh.gone', 'hidden/.wh..wh..opq']) writeFileSync(join(second, name), '');
+  writeFileSync(join(second, 'hidden/above'), 'above\n');
+  base = kit.add('base', tree, second);
   kit.export();
   await kit.trust([base]);
   kit.room.configureStorage(user, storeLines(kit.store));
@@ -60,7 +67,7 @@ test('attached, it runs: content, ids, writes, a composefs mount below, and noth
     'base',
     'sh',
     '-c',
-    'stat -c "%u %g %a %s" /data/payload /home/user/file / && sha256sum /data/payload && rm /etc/group && echo x >>/etc/passwd && echo new >/new && cat /new',
+    'stat -c "%u %g %a %s" /data/payload /home/user/file / && sha256sum /data/payload && rm /etc/group && echo x >>/etc/passwd && echo new >/new && cat /new && ls /hidden && { ls /gone 2>&1 || true; }',
   );
   const said = podman('start', '-a', 'first').split('\n');
   assert.deepEqual(said.slice(0, 2), [`0 0 644 ${PAYLOAD}`, '1000 1000 600 240']);
@@ -68,7 +75,7 @@ test('attached, it runs: content, ids, writes, a composefs mount below, and noth
   const sum = createHash('sha256')
     .update(readFileSync(join(tree, 'data/payload')))
     .digest('hex');
-  assert.deepEqual(said.slice(3), [`${sum}  /data/payload`, 'new', '']);
+  assert.deepEqual(said.slice(3), [`${sum}  /data/payload`, 'new', 'above', 'ls: /gone: No such file or directory', '']);
   assert.match(mountsOf(kit.room, user), new RegExp(`/diff ro,nodev,[^\n]* - overlay composefs:${base.digest} `));
   const own = storageBytes(user) - before;
   assert.ok(own < 100_000, `${own} bytes in the user's own storage`);

@@ -6,7 +6,8 @@ import { CFSCTL } from './cfsctl.js';
 import { type Daemon, startDaemon } from './daemon.js';
 import { policyText } from './images.js';
 import { DIST, run } from './machine.js';
-import { type TestImage, importTree } from './oci-record.js';
+import { importLayers } from './docker-archive.js';
+import type { TestImage } from './oci-record.js';
 import { type Room, type RoomUser, openRoom } from './podman.js';
 
 export interface PodmanKit {
@@ -14,8 +15,8 @@ export interface PodmanKit {
   readonly daemon: Daemon;
   readonly repository: string;
   readonly store: string;
-  /** Imports a tree as an OCI image. */
-  add(name: string, tree: string, config?: object): TestImage;
+  /** Imports directories as the layers of an OCI image, from the bottom up. */
+  add(name: string, ...layers: string[]): TestImage;
   export(): string;
   /** Has the service trust these images, and no others; returns when it does. */
   trust(images: readonly TestImage[]): Promise<void>;
@@ -44,7 +45,7 @@ export async function openPodmanKit(userCount = 1): Promise<PodmanKit> {
     daemon,
     repository,
     store,
-    add: (name, tree, config) => importTree(repository, tree, name, config),
+    add: (name, ...layers) => importLayers(repository, layers, name),
     export: () => run(CFSCTL, 'podman', 'export-store', '--repo', repository, store),
     async trust(images) {
       daemon.writePolicy(policy(images));
