@@ -122,7 +122,10 @@ const LAYERS: Readonly<Record<string, readonly [tar: () => Buffer, because: RegE
     () => tarFile({ ...file, pax: { path: long(256) } }),
     /a part of a name has more than 255 bytes/,
   ],
-  'a name of 4096 bytes': [() => tarFile({ ...file, pax: { path: 'abcdefg/'.repeat(511) + long(8) } }), /a name has more than 4095 bytes/],
+  'a name of 4096 bytes': [
+    () => tarFile({ ...file, pax: { path: 'abcdefg/'.repeat(511) + long(8) } }),
+    /a name has more than 4095 bytes/,
+  ],
   'a name of 257 parts': [() => tarFile({ ...file, pax: { path: 'a/'.repeat(256) + 'f' } }), /a name has more than 256 parts/],
   'a symbolic link to nothing': [() => tarFile({ name: 's', type: '2' }), /the target of a symbolic link has 1 to 4095 bytes/],
   'a symbolic link of 4096 bytes': [
