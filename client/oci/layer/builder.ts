@@ -85,6 +85,7 @@ export function createLayerBuilder({ budget, isHidden }: BuilderOptions): LayerB
     add(entry) {
       budget.addEntry();
       budget.addText(entry.path.length);
+      budget.expectUnpacked(entry.size);
       const parts = splitTarPath(entry.path);
       const marked = parts.findIndex((part) => part.startsWith(WHITEOUT));
       if (marked >= 0 && parts[marked] !== OPAQUE && parts[marked]?.startsWith(META) === true) return undefined;
