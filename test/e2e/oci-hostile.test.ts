@@ -1,5 +1,5 @@
 // Container images that nobody should have made: each is refused for a reason of its own or contained, writes nothing outside of the repository, and takes neither
-// memory nor time.
+// memory nor time. Longer than 300 lines: two tables.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -425,7 +425,7 @@ test('refused in a directory: a blob that is a symbolic link, a FIFO or a direct
   for (const [put, because] of [
     [(path: string) => symlinkSync(victim(), path), /is reached by a link, which is not followed/],
     [(path: string) => void run('mkfifo', path), /is not a regular file/],
-    [(path: string) => void mkdirSync(path), /is not a regular file/],
+    [(path: string) => mkdirSync(path), /is not a regular file/],
   ] as const) {
     contained(() => {
       const files = ociLayout([{ layers: [good] }]);

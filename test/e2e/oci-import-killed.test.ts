@@ -13,10 +13,10 @@ import { tarFile } from '../support/tar-file.js';
 
 requirePrivileges();
 /** Points in time at which a run is killed. */
-const KILLS = Number(process.env['KILLS'] ?? 12);
+const KILLS = Number(process.env['KILLS'] ?? 8);
 const scratch = makeScratch();
 const at = (...names: string[]): string => join(scratch.path, ...names);
-const FILES = 400;
+const FILES = 200;
 const repository = at('repository');
 
 /** Two layers of many files, the upper one replacing some; and a long file. */
@@ -24,8 +24,8 @@ function makeImage(word: string): string {
   const files = (count: number, more: string) =>
     Array.from({ length: count }, (_, i) => ({ name: `d/${i}`, data: `${word}${more}${i} `.repeat(200 + i) }));
   const layers = [
-    tarFile(...files(FILES, ''), { name: 'long', data: Buffer.alloc(20 << 20, word) }),
-    tarFile(...files(FILES / 4, 'new '), { name: 'd/.wh.399' }),
+    tarFile(...files(FILES, ''), { name: 'long', data: Buffer.alloc(9 << 20, word) }),
+    tarFile(...files(FILES / 4, 'new '), { name: `d/.wh.${FILES - 1}` }),
   ];
   return writeArchive(at(`${word}.tar`), dockerArchive([{ layers: layers.map((tar) => ({ tar, packing: 'gzip' as const })) }]));
 }
@@ -105,12 +105,12 @@ const CALLS: readonly (readonly [what: string, words: readonly string[], calls: 
 ];
 const WHEN: Readonly<Record<string, readonly number[]>> = {
   // The record's three files, its two names and those of the image.
-  renameat: [1, 2, 3, 4, 5, 6, 7],
+  renameat: [1, 2, 3, 4, 5, 6],
   symlinkat: [1, 2, 3],
 };
 for (const [what, words, calls] of CALLS) {
   for (const call of calls) {
-    const points = WHEN[call] ?? [1, 2, 5, 100];
+    const points = WHEN[call] ?? [1, 2, 50];
     test(`${what} killed at ${call} number ${points.join(', ')}`, () => {
       let killed = 0;
       for (const when of points) {
@@ -132,15 +132,15 @@ test('a name that leads to another image is killed on its way: it leads to one o
   runWords(IMPORT);
   const wanted = config();
   const seen = new Set<string>();
-  for (const call of ['renameat', 'fsync'])
-    for (let when = 1; when <= 12; when += 1) {
-      runWords(OTHER);
-      killAtCall(call, when, IMPORT);
-      const found = config();
-      assert.ok(found === other || found === wanted);
-      seen.add(found);
-      assertSound();
-    }
-  assert.equal(seen.size, 2);
+  // The links of the image, its name, the record's name.
+  for (const when of [1, 2, 3]) {
+    runWords(OTHER);
+    killAtCall('renameat', when, IMPORT);
+    const found = config();
+    assert.ok(found === other || found === wanted);
+    seen.add(found);
+    assertSound();
+  }
+  assert.ok(seen.has(other));
   assertComplete();
 });

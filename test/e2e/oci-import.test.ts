@@ -1,9 +1,8 @@
 // Container images in all their forms, from the archive to the mount's image; and what the repository keeps of them. The built cfsctl as an ordinary user.
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
-import { chownSync, mkdirSync, readFileSync, readdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, readdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { after, test } from 'node:test';
 
 import { cfsctl, outputOf } from '../support/cfsctl.js';
 import { run } from '../support/machine.js';
@@ -17,61 +16,12 @@ import {
   writeArchive,
   writeFiles,
 } from '../support/oci-image.js';
+import { makeOciRoom, text } from '../support/oci-room.js';
 import type { Outcome } from '../support/run-as.js';
-import { makeScratch } from '../support/scratch.js';
 import { tarFile, type TarFields } from '../support/tar-file.js';
 
-const UID = 4712;
-const scratch = makeScratch();
-const at = (...names: string[]): string => join(scratch.path, ...names);
-let count = 0;
-before(() => {
-  if (process.getuid?.() === 0) chownSync(scratch.path, UID, UID);
-});
-after(() => scratch.remove());
-
-const fresh = (what: string): string => at(`${what}-${count++}`);
-
-interface Imported {
-  readonly id: string;
-  readonly digest: string;
-  readonly platform: string;
-  readonly layers: readonly { diffId: string; size: number }[];
-  readonly written: { readonly objects: number; readonly bytes: string };
-}
-
-function importInto(repository: string, ...words: string[]): Imported {
-  return JSON.parse(outputOf('--json', 'oci', 'import', '--repo', repository, ...words)) as Imported;
-}
-
-function archiveOf(making: ImageMaking): string {
-  return writeArchive(`${fresh('image')}.tar`, dockerArchive([making]));
-}
-
-/** Paths of the image, with what the dump says of them: size, mode, number of names, owner; content or target. */
-function treeOf(repository: string, digest: string): Map<string, string> {
-  const dump = outputOf('dump', join(repository, 'images', digest.slice('sha256:'.length)));
-  return new Map(
-    dump
-      .trimEnd()
-      .split('\n')
-      .map((line) => {
-        const [path = '', size, mode, nlink, uid, gid, , , payload = '-', content = '-'] = line.split(' ');
-        const shown = mode!.startsWith('@') ? payload : content;
-        return [path, `${size} ${mode} ${nlink} ${uid}:${gid} ${shown}`] as const;
-      }),
-  );
-}
-
-function pathsOf(repository: string, digest: string): string[] {
-  return [...treeOf(repository, digest).keys()];
-}
-
-function assertSound(repository: string, counts: RegExp = /./): void {
-  const said = outputOf('fsck', '--repo', repository);
-  assert.match(said, /: all is well\n$/);
-  assert.match(said, counts);
-}
+const { at, fresh, importInto, archiveOf, treeOf, pathsOf, assertSound, remove } = makeOciRoom();
+after(remove);
 
 function assertRefused({ status, stdout, stderr }: Outcome, because: RegExp, hint: RegExp): void {
   assert.deepEqual([status, stdout], [1, '']);
@@ -79,7 +29,6 @@ function assertRefused({ status, stdout, stderr }: Outcome, because: RegExp, hin
   assert.match(stderr, hint);
 }
 
-const text = (word: string, times = 50): string => `${word}\n`.repeat(times);
 const base = tarFile(
   { name: './', type: '5', mode: 0o755 },
   { name: 'etc/', type: '5' },
@@ -140,88 +89,6 @@ test('layers are flattened: whiteouts, opaque directories, hard links across lay
   assert.match(tree.get('/link')!, /^10 120777 1 0:0 etc\/passwd$|^10 120777 /);
 });
 
-const flat = (...layers: TarFields[][]): string[] => {
-  const repository = fresh('repository');
-  return pathsOf(
-    repository,
-    importInto(repository, archiveOf({ layers: layers.map((entries) => tarFile(...entries)) }), 'x').digest,
-  ).slice(1);
-};
-const file = (name: string): TarFields => ({ name, data: text(name) });
-const directory = (name: string): TarFields => ({ name, type: '5' });
-
-/** Layers from the bottom up, and what is seen. */
-const FLATTENED: Readonly<Record<string, readonly [layers: TarFields[][], seen: string[]]>> = {
-  'an opaque marker before the entries of its layer': [
-    [[file('d/a')], [{ name: 'd/.wh..wh..opq' }, file('d/b')]],
-    ['/d', '/d/b'],
-  ],
-  'an opaque marker behind the entries of its layer': [
-    [[file('d/a')], [file('d/b'), { name: 'd/.wh..wh..opq' }]],
-    ['/d', '/d/b'],
-  ],
-  'an opaque root': [
-    [
-      [file('a'), file('d/b')],
-      [file('c'), { name: '.wh..wh..opq' }],
-    ],
-    ['/c'],
-  ],
-  'a whiteout hides nothing of its own layer': [[[file('a')], [file('a'), { name: '.wh.a' }]], ['/a']],
-  'a whiteout of a directory that is made anew': [
-    [[file('d/a')], [{ name: '.wh.d' }, file('d/b')]],
-    ['/d', '/d/b'],
-  ],
-  'a whiteout of nothing': [[[file('a')], [{ name: '.wh.b' }]], ['/a']],
-  'a whiteout of aufs, which is a hard link': [[[file('a')], [{ name: '.wh.a', type: '1', link: '.wh..wh.aufs' }]], []],
-  'what aufs kept for itself': [[[file('a'), directory('.wh..wh.plnk/'), file('.wh..wh.plnk/1.2')]], ['/a']],
-  'a file in place of a directory': [[[file('d/a')], [file('d')]], ['/d']],
-  'a directory in place of a file': [
-    [[file('d')], [file('d/a')]],
-    ['/d', '/d/a'],
-  ],
-  'a directory in place of a link to one': [
-    [[file('e/a'), { name: 'd', type: '2', link: 'e' }], [file('d/b')]],
-    ['/d', '/d/b', '/e', '/e/a'],
-  ],
-  'a link to a file that the same layer hides': [[[file('a')], [{ name: 'b', type: '1', link: 'a' }, { name: '.wh.a' }]], ['/b']],
-  'a link to a link to a lower file, both seen': [
-    [
-      [file('a')],
-      [
-        { name: 'b', type: '1', link: 'a' },
-        { name: 'c', type: '1', link: 'b' },
-      ],
-    ],
-    ['/a', '/b', '/c'],
-  ],
-  'a file that is hidden, and another name of it that is not': [
-    [
-      [file('a'), { name: 'b', type: '1', link: 'a' }, { name: 'c', type: '1', link: 'b' }],
-      [file('a'), { name: '.wh.b' }],
-    ],
-    ['/a', '/c'],
-  ],
-  'a link from the third layer to what the second hides': [
-    [
-      [file('a'), file('z')],
-      [{ name: 'b', type: '1', link: 'a' }, { name: '.wh.a' }],
-      [{ name: 'c', type: '1', link: 'b' }, { name: '.wh.b' }],
-    ],
-    ['/c', '/z'],
-  ],
-  'a name that comes again': [[[file('a'), { name: 'a', type: '5' }, file('a/b'), { name: 'a', type: '2', link: 'c' }]], ['/a']],
-  'names with dots, slashes and an absolute one': [
-    [[file('./a'), file('b//c/./d'), file('/e')]],
-    ['/a', '/b', '/b/c', '/b/c/d', '/e'],
-  ],
-};
-for (const [what, [layers, seen]] of Object.entries(FLATTENED)) {
-  test(`flattened: ${what}`, () => {
-    assert.deepEqual(flat(...layers), seen);
-  });
-}
-
 test('bytes are right: of files inside the image, of small and long objects, of holes, and of a hidden file with another name', () => {
   const repository = fresh('repository');
   const holes = Buffer.concat([Buffer.alloc(9 << 20), Buffer.from('end')]);
@@ -272,6 +139,7 @@ test('what npm libraries damage: capabilities, names that are no UTF-8, times wi
   );
 });
 
+const file = (name: string): TarFields => ({ name, data: text(name) });
 const arch = (architecture: string, word: string, more: Partial<ImageMaking> = {}): ImageMaking => ({
   layers: [tarFile(file(word))],
   architecture,
@@ -395,25 +263,21 @@ test('device nodes are kept, or left out', () => {
   assertSound(repository, / 1 OCI image: /);
 });
 
-test(
-  'what skopeo makes of an image is the same image',
-  { skip: spawnSync('skopeo', ['--version']).error === undefined ? false : 'no skopeo' },
-  () => {
-    const repository = fresh('repository');
-    const archive = archiveOf({ layers: [base, top], tag: 'localhost/x:latest' });
-    const { digest, id } = importInto(repository, archive, 'x');
-    for (const target of [
-      `oci:${fresh('skopeo')}`,
-      `oci-archive:${fresh('skopeo')}.tar`,
-      `docker-archive:${fresh('skopeo')}.tar`,
-    ]) {
-      run('skopeo', '--insecure-policy', 'copy', '--quiet', `docker-archive:${archive}`, `${target}:localhost/y:1`);
-      const path = target.slice(target.indexOf(':') + 1);
-      run('chmod', '-R', 'go+rX', path);
-      const again = importInto(repository, path, 'y');
-      assert.deepEqual([again.digest, again.written.objects], [digest, 0]);
-      if (target.startsWith('docker')) assert.match(again.id, /^[0-9a-f]{64}$/);
-      else assert.equal(typeof id, 'string');
-    }
-  },
-);
+test('what skopeo makes of an image is the same image', () => {
+  const repository = fresh('repository');
+  const archive = archiveOf({ layers: [base, top], tag: 'localhost/x:latest' });
+  const { digest, id } = importInto(repository, archive, 'x');
+  for (const target of [
+    `oci:${fresh('skopeo')}`,
+    `oci-archive:${fresh('skopeo')}.tar`,
+    `docker-archive:${fresh('skopeo')}.tar`,
+  ]) {
+    run('skopeo', '--insecure-policy', 'copy', '--quiet', `docker-archive:${archive}`, `${target}:localhost/y:1`);
+    const path = target.slice(target.indexOf(':') + 1);
+    run('chmod', '-R', 'go+rX', path);
+    const again = importInto(repository, path, 'y');
+    assert.deepEqual([again.digest, again.written.objects], [digest, 0]);
+    if (target.startsWith('docker')) assert.match(again.id, /^[0-9a-f]{64}$/);
+    else assert.equal(typeof id, 'string');
+  }
+});
