@@ -67,9 +67,10 @@ mutants: deps-test dist/.built
 fuzz: build/.compiled
 	node build/test/fuzz/image.js --count 200000 --seed $${SEED:-1}
 
-# cfsctl mkfs and import killed at 200 random points each; make test has a shorter tier of the same.
+# cfsctl mkfs and import killed at 200 random points each, oci import at 100; make test has a shorter tier of the same.
 kills: deps-test dist/.built
 	KILLS=200 node --test --test-concurrency=1 build/test/e2e/mkfs-killed.test.js build/test/e2e/import-killed.test.js
+	KILLS=100 node --test build/test/e2e/oci-import-killed.test.js
 
 soak: deps-test dist/.built
 	node build/test/soak/soak.js

@@ -19,8 +19,9 @@ it. Whatever ends the command, the repository is as good as it was: run it again
 Device nodes are refused by the service unless a rule allows them.
 
 Examples:
-  podman save -o base.tar registry.example/base && sudo cfsctl oci import base.tar base
-  skopeo copy docker://registry.example/base oci:base && sudo cfsctl oci import ./base base
+  podman save -o base.tar registry.example/base
+  sudo cfsctl oci import base.tar base
+  skopeo copy docker://registry.example/base oci:base && cfsctl oci import ./base base
   cfsctl oci import --repo ./repo --platform linux/arm64 ./base base-arm`;
 
 const INSPECT = `
@@ -56,7 +57,7 @@ function addImport(oci: Command): void {
     .description('put a container image into a repository, under a name')
     .argument('<SOURCE>', 'docker-archive, OCI archive or OCI layout')
     .argument('<NAME>', 'name to give it')
-    .option('--platform <os/arch>', 'which image of several: for this platform (default: that of this machine)')
+    .option('--platform <platform>', 'which image of several: for this one, as linux/arm64 (default: that of this machine)')
     .option('--image <name>', 'which image of several: with this tag, name or digest')
     .option('--skip-devices', 'leave out device nodes')
     .addHelpText('after', IMPORT)

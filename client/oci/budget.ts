@@ -8,6 +8,8 @@ export interface Budget {
   addText(bytes: number): void;
   /** Bytes of a layer, unpacked. */
   addUnpacked(bytes: number): void;
+  /** So many bytes are said to follow. */
+  expectUnpacked(bytes: number): void;
   /** Gives back what was used since the function was made. */
   remember(): () => void;
 }
@@ -16,6 +18,10 @@ export interface Budget {
 export function createBudget(limits: OciLimits, packed: number): Budget {
   const mostUnpacked = Math.max(limits.unpackedBytes, packed * limits.ratio);
   let used = { entries: 0, text: 0, unpacked: 0 };
+  const requireUnpacked = (bytes: number): void => {
+    if (bytes > mostUnpacked)
+      throw new FormatError('too-large', `unpacked, the layers have more than ${mostUnpacked} bytes; packed they have ${packed}`);
+  };
   return {
     addEntry() {
       used.entries += 1;
@@ -32,12 +38,9 @@ export function createBudget(limits: OciLimits, packed: number): Budget {
     },
     addUnpacked(bytes) {
       used.unpacked += bytes;
-      if (used.unpacked > mostUnpacked)
-        throw new FormatError(
-          'too-large',
-          `unpacked, the layers have more than ${mostUnpacked} bytes; packed they have ${packed}`,
-        );
+      requireUnpacked(used.unpacked);
     },
+    expectUnpacked: (bytes) => requireUnpacked(used.unpacked + bytes),
     remember() {
       const before = { ...used };
       return () => void (used = { ...before });

@@ -11,7 +11,7 @@ import { openObject } from '../inspect/objects.js';
 import { type Repository, atRepository, readNamesOf } from '../repository/repository.js';
 import { OCI_LIMITS } from './limits.js';
 import { idOfName, listOciRefs } from './names.js';
-import { sha256Of } from './source/blobs.js';
+import { config as imageConfig, sha256Of } from './source/blobs.js';
 
 export interface OciLayer {
   /** SHA-256 of the layer's tar archive, unpacked; and its bytes. */
@@ -67,6 +67,12 @@ export function listOciIds(root: Fd): string[] {
   return readNamesOf(root, 'oci').filter((id) => isOciId(id) && readNamesOf(root, `oci/${id}`).includes('image.json'));
 }
 
+/** The id of the one OCI image that has this image; undefined if there is none, or several. Throws `RequestError` BadImage. */
+export function onlyIdOf(root: Fd, image: VerityDigest): string | undefined {
+  const ids = listOciIds(root).filter((id) => readRecord(root, id)?.image === image);
+  return ids.length === 1 ? ids[0] : undefined;
+}
+
 /** By a name or an id. Throws `RequestError`: NoSuchImage if there is none, BadImage if the record is not as it must be. */
 export function readOciRecord({ root, path }: Repository, nameOrId: string): OciRecord {
   return atRepository(path, () => {
@@ -89,6 +95,9 @@ export function readRecord(root: Fd, id: string): OciRecord | undefined {
   if (sha256Of(config) !== `sha256:${id}`) throw badRecord(id, 'has another configuration than its name says');
   try {
     const { version: _, image, ...rest } = facts.parse(JSON.parse(text.toString('utf8')));
+    const { rootfs } = imageConfig.parse(JSON.parse(config.toString('utf8')));
+    if (rootfs.diff_ids.join() !== rest.layers.map(({ diffId }) => diffId).join())
+      throw new Error('other layers than the configuration');
     return { id, config, manifest, image: parseVerityDigest(image), ...rest };
   } catch (cause) {
     throw badRecord(id, 'has an image.json that is not as it must be', cause);

@@ -57,7 +57,7 @@ test('tar lists every kind of file as it is, in the order of the bytes of their 
     '-rw-r--r-- 0/0 0 1970-01-01 00:00:00 b/a',
     '-rw-r--r-- 0/0 1 1970-01-01 00:00:00 b/c',
     '-rw-r--r-- 0/0 41 1970-01-01 00:00:00 b-',
-    `brw-rw---- 0/0 259,${0x34512} 1970-01-01 00:00:00 disk`,
+    'brw-rw---- 0/0 259,214290 1970-01-01 00:00:00 disk',
     'prw------- 0/0 0 1970-01-01 00:00:00 fifo',
     'crw-rw-rw- 0/0 1,3 1970-01-01 00:00:00 null',
     '-rwsr-xr-x 1000/2000 1 1970-01-02 00:00:00 suid',
@@ -113,7 +113,7 @@ test('extended attributes are pax records, in the order of their names, of any b
     [byteString('user.a=b'), byteString('no form')],
   ]);
   const text = archiveOf(directory({ f: file('x', { xattrs }) })).toString('latin1');
-  assert.ok(/38 SCHILY\.xattr\.security\.capability=\u0001\n27 SCHILY\.xattr\.user\.b=\0\u00ff\n\n/.test(text));
+  assert.ok(text.includes('38 SCHILY.xattr.security.capability=\u0001\n27 SCHILY.xattr.user.b=\0\u00ff\n\n'));
   assert.ok(!text.includes('no form'));
 });
 

@@ -27,7 +27,7 @@ function fsck(path: string) {
 test('a sound repository: counts, no problems, unfinished files are not looked at', async () => {
   const { path } = await makeScene();
   mkdirSync(join(path, 'objects/.cfsctl-0011223344556677'));
-  assert.deepEqual(fsck(path), { objects: 2, images: 1, refs: 1, problems: [] });
+  assert.deepEqual(fsck(path), { objects: 2, images: 1, refs: 1, ociImages: 0, problems: [] });
 });
 
 const found: Readonly<

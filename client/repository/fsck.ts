@@ -10,6 +10,7 @@ import { RequestError } from '../../core/wire/errors.js';
 import { hashFile } from '../inspect/hash-file.js';
 import { openObject } from '../inspect/objects.js';
 import { showBytes } from '../inspect/shown-bytes.js';
+import { checkRecords } from '../oci/check-records.js';
 import { type Progress, showProgress } from '../progress.js';
 import { isOfDrafts } from '../store/drafts.js';
 import { REFS, type Ref, digestOfHex, digestOfRef, hasImageEntry, imageEntry, listImageNames, walkRefs } from './entries.js';
@@ -38,6 +39,7 @@ export interface Inspection {
   readonly objects: number;
   readonly images: number;
   readonly refs: number;
+  readonly ociImages: number;
   readonly problems: readonly Problem[];
 }
 
@@ -48,6 +50,7 @@ export function inspectRepository(repository: Repository): Inspection {
     const objects = [...listFiles(root)];
     const images = listImageNames(root);
     const { refs } = walkRefs(root);
+    const records = checkRecords(root);
     using progress = showProgress(
       'checking',
       objects.reduce((sum, { size }) => sum + size, 0),
@@ -56,8 +59,9 @@ export function inspectRepository(repository: Repository): Inspection {
       ...objects.flatMap((object) => checkObject(root, object, progress)),
       ...images.sort().flatMap((name) => checkImage(root, name)),
       ...[...refs].sort((a, b) => (a.path < b.path ? -1 : 1)).flatMap((ref) => checkRef(root, ref)),
+      ...records.problems,
     ];
-    return { objects: objects.length, images: images.length, refs: refs.length, problems };
+    return { objects: objects.length, images: images.length, refs: refs.length, ociImages: records.count, problems };
   });
 }
 

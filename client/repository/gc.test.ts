@@ -69,7 +69,7 @@ test('an image without a name goes, with what nothing else needs; the others sta
   assert.deepEqual([isImage(path, one), has(path, one), has(path, digestOf(only))], [false, false, false]);
   assert.deepEqual([isImage(path, two), has(path, two), has(path, digestOf(common))], [true, true, true]);
   assertSound(path);
-  assert.deepEqual(gc(path), { images: [], objects: 0, bytes: 0, mounted: [] });
+  assert.deepEqual(gc(path), { images: [], ociImages: [], objects: 0, bytes: 0, mounted: [] });
 });
 
 test('a dry run says the same and changes nothing', async () => {
@@ -243,7 +243,7 @@ test('an image that is itself in images/ stays, with its objects', async () => {
   const { path, one } = await makeScene();
   unlinkSync(join(path, 'images', digestHex(one)));
   renameSync(objectFile(path, one), join(path, 'images', digestHex(one)));
-  assert.deepEqual(gc(path), { images: [], objects: 0, bytes: 0, mounted: [] });
+  assert.deepEqual(gc(path), { images: [], ociImages: [], objects: 0, bytes: 0, mounted: [] });
 });
 
 test('a mounted plain EROFS image that is not there has no objects; one that is there stays', async () => {

@@ -7,6 +7,8 @@ import { O_DIRECTORY, O_RDONLY, openBeneath, removeDirectoryAt, unlinkAt } from 
 import { statAt } from '../../core/kernel/stat.js';
 import { RequestError } from '../../core/wire/errors.js';
 import { showBytes } from '../inspect/shown-bytes.js';
+import { OCI_REFS } from '../oci/names.js';
+import { removeRecords, sortRecords } from '../oci/remove-records.js';
 import { removeAbandonedDrafts } from '../store/drafts.js';
 import { REFS, digestOfHex, imageEntry, listImageNames, readLink, walkRefs } from './entries.js';
 import { linkImage, removeAbandonedLinks, removeEntry } from './links.js';
@@ -23,6 +25,8 @@ export interface GcOptions extends Pick<MountSources, 'listServiceMounts' | 'lis
 export interface Collected {
   /** Images that are not known any more. */
   readonly images: readonly VerityDigest[];
+  /** Ids of container images of which nothing is kept any more. */
+  readonly ociImages: readonly string[];
   /** What was deleted. */
   readonly objects: number;
   readonly bytes: number;
@@ -35,11 +39,13 @@ export function collectGarbage({ root, path }: Repository, options: GcOptions): 
   return atRepository(path, () => {
     requireNoStreams(root);
     using objects = openBeneath(root, 'objects', O_RDONLY | O_DIRECTORY);
-    const named = new Set([...namedImages(root), ...imagesNotLinked(root)]);
+    const records = sortRecords(root);
+    const named = new Set([...namedImages(root), ...imagesNotLinked(root), ...records.images]);
     const mounted = findMountedImages(root, objects, options);
     const marks = markAll(root, new Set([...named, ...mounted]), options.keep);
     const dead = listImages(root).filter((digest) => !named.has(digest) && !mounted.has(digest));
     if (!options.dryRun) {
+      removeRecords(root, records.unnamed);
       for (const late of forget(root, objects, dead, options)) {
         if (mounted.has(late) || named.has(late)) continue;
         mark(root, late, marks);
@@ -48,11 +54,12 @@ export function collectGarbage({ root, path }: Repository, options: GcOptions): 
       removeAbandonedDrafts(objects);
       removeAbandonedDrafts(root);
       removeAbandonedLinks(root);
-      removeEmptyRefDirectories(root);
+      for (const refs of [REFS, OCI_REFS]) removeEmptyRefDirectories(root, refs);
     }
     const deleted = sweep(objects, marks, options.dryRun);
     const unnamed = [...mounted].filter((digest) => !named.has(digest));
-    return { images: dead.filter((digest) => !mounted.has(digest)), ...deleted, mounted: unnamed };
+    const images = dead.filter((digest) => !mounted.has(digest));
+    return { images, ociImages: records.unnamed, ...deleted, mounted: unnamed };
   });
 }
 
@@ -125,10 +132,10 @@ function mark(root: Fd, digest: VerityDigest, marks: Set<string>): void {
   for (const path of keptPaths(readNeeds(image, digest), digest)) marks.add(path);
 }
 
-function removeEmptyRefDirectories(root: Fd): void {
-  for (const path of walkRefs(root).directories.toReversed()) {
+function removeEmptyRefDirectories(root: Fd, refs: string): void {
+  for (const path of walkRefs(root, refs).directories.toReversed()) {
     const slash = path.lastIndexOf('/');
-    using parent = openBeneath(root, Buffer.from(`${REFS}/${path.slice(0, slash + 1)}`, 'latin1'), O_RDONLY | O_DIRECTORY);
+    using parent = openBeneath(root, Buffer.from(`${refs}/${path.slice(0, slash + 1)}`, 'latin1'), O_RDONLY | O_DIRECTORY);
     try {
       removeDirectoryAt(parent, path.slice(slash + 1));
     } catch (error) {

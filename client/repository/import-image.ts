@@ -10,6 +10,7 @@ import { writeImage } from '../../core/image/writer.js';
 import { O_DIRECTORY, O_RDONLY, openBeneath } from '../../core/kernel/file.js';
 import { RequestError } from '../../core/wire/errors.js';
 import { isImageFile, openAnyImage, readComposefs } from '../inspect/read-image.js';
+import { removeOciRef } from '../oci/names.js';
 import { buildTreeShown } from '../store/build-tree-shown.js';
 import { createFileHasher } from '../store/file-hasher.js';
 import { type ObjectStore, type WrittenObjects, objectStoreIn } from '../store/object-store.js';
@@ -41,6 +42,8 @@ export async function importImage({ root, path, algorithm }: Repository, source:
   atRepository(path, () => {
     linkImage(root, digest);
     setRef(root, name, digest);
+    // The name stands for something else now than a container image.
+    removeOciRef(root, name);
   });
   const { objects, bytes } = store.written;
   return { digest, written: { objects: objects + elsewhere.objects, bytes: bytes + elsewhere.bytes } };

@@ -1,6 +1,8 @@
 // The commands that work in a repository. They need no service; gc asks it if there is one.
 import { realpathSync } from 'node:fs';
 import { RequestError } from '../../core/wire/errors.js';
+import { idOfName, removeOciRef, setOciRef } from '../oci/names.js';
+import { onlyIdOf } from '../oci/records.js';
 import { formatBytes, formatCount, formatFields, formatJson, print, printError, printPieces } from '../output.js';
 import { updateStore } from '../podman/update-store.js';
 import { findImage, requireName } from './find-image.js';
@@ -33,6 +35,8 @@ export async function runImport(path: string, name: string, options: ImportOptio
   requireName(name);
   using repository = open(options, { lock: 'shared', purpose: 'create' });
   const { digest, written } = await importImage(repository, { path, objects: options.objects }, name);
+  // The name may have been that of an OCI image.
+  followWithStore(repository, options);
   const where = realpathSync(repository.path);
   const policy = formatPolicy({ digest, name, repository: where, rootOnly: process.geteuid?.() === 0 });
   if (options.json) {
@@ -51,7 +55,15 @@ export async function runImport(path: string, name: string, options: ImportOptio
 export function runTag(image: string, name: string, options: RepositoryOptions): void {
   requireName(name);
   using repository = open(options, { lock: 'shared', purpose: 'write' });
-  atRepository(repository.path, () => setRef(repository.root, name, findImage(repository, image)));
+  const { root, path } = repository;
+  atRepository(path, () => {
+    const digest = findImage(repository, image);
+    // The configuration of a container image goes with it, if it is clear which.
+    const id = image.includes(':') ? onlyIdOf(root, digest) : idOfName(root, image);
+    setRef(root, name, digest);
+    if (id === undefined) removeOciRef(root, name);
+    else setOciRef(root, name, id);
+  });
   followWithStore(repository, options);
 }
 
@@ -64,7 +76,11 @@ export function followWithStore(repository: Repository, { timeoutMs }: Repositor
 export function runRm(names: readonly string[], options: RepositoryOptions): void {
   names.forEach(requireName);
   using repository = open(options, { lock: 'shared', purpose: 'write' });
-  const missing = names.filter((name) => !atRepository(repository.path, () => removeRef(repository.root, name)));
+  const remove = (name: string): boolean => {
+    const wasOci = removeOciRef(repository.root, name);
+    return removeRef(repository.root, name) || wasOci;
+  };
+  const missing = names.filter((name) => !atRepository(repository.path, () => remove(name)));
   followWithStore(repository, options);
   if (missing.length === 0) return;
   throw new RequestError('NoSuchImage', `the repository ${repository.path} has no name ${missing.join(', ')}`, {
@@ -82,15 +98,16 @@ export interface GcCommandOptions extends RepositoryOptions {
 export function runGc({ keep, ...options }: GcCommandOptions): void {
   const kept = keep.map(readKeptImage);
   using repository = open(options, { lock: 'exclusive', purpose: 'write' });
-  const { images, objects, bytes, mounted } = collectGarbage(repository, {
+  const { images, ociImages, objects, bytes, mounted } = collectGarbage(repository, {
     ...options,
     listKernelMounts: listOverlayMounts,
     keep: kept,
   });
   const { dryRun } = options;
   if (!dryRun) followWithStore(repository, options);
-  if (options.json) return print(formatJson({ dryRun, images, objects, bytes: BigInt(bytes), mounted }));
+  if (options.json) return print(formatJson({ dryRun, images, ociImages, objects, bytes: BigInt(bytes), mounted }));
   printPieces([
+    ...ociImages.map((id) => `${dryRun ? 'would forget' : 'forgot'} the OCI image ${id}\n`),
     ...images.map((digest) => `${dryRun ? 'would forget' : 'forgot'} ${digest}\n`),
     ...mounted.map((digest) => `kept ${digest}: it has no name, but is mounted\n`),
     `${dryRun ? 'would remove' : 'removed'} ${formatCount(objects, 'object')}, ${formatBytes(bytes)}\n`,
@@ -99,12 +116,12 @@ export function runGc({ keep, ...options }: GcCommandOptions): void {
 
 export function runFsck(options: RepositoryOptions): void {
   using repository = open(options, { lock: 'shared', purpose: 'read' });
-  const { objects, images, refs, problems } = inspectRepository(repository);
-  if (options.json) print(formatJson({ ok: problems.length === 0, objects, images, names: refs, problems }));
+  const { objects, images, refs, ociImages, problems } = inspectRepository(repository);
+  if (options.json) print(formatJson({ ok: problems.length === 0, objects, images, names: refs, ociImages, problems }));
   else
     printPieces([
       ...problems.map(({ where, because }) => `${where} ${because}\n`),
-      `${formatCount(objects, 'object')}, ${formatCount(images, 'image')}, ${formatCount(refs, 'name')}: ${problems.length === 0 ? 'all is well' : formatCount(problems.length, 'problem')}\n`,
+      `${formatCount(objects, 'object')}, ${formatCount(images, 'image')}, ${formatCount(refs, 'name')}${ociImages === 0 ? '' : `, ${formatCount(ociImages, 'OCI image')}`}: ${problems.length === 0 ? 'all is well' : formatCount(problems.length, 'problem')}\n`,
     ]);
   if (problems.length > 0) process.exitCode = 1;
 }

@@ -122,8 +122,8 @@ test('a child image is built, runs and is saved: the archive gives back every by
     podman('save', '--format', format, '-o', archive, 'child');
     assert.ok(run('tar', '-tf', archive).length > 0);
   }
-  // Loaded by somebody who has no such store, it is the same.
-  const other = { ...user, home: join(kit.room.path, 'elsewhere') };
+  // Loaded by somebody who has no such store, it is the same. (A longer path would be too much for podman's sockets.)
+  const other = { ...user, home: join(kit.room.path, 'other') };
   for (const path of ['', 'run', 'tmp']) {
     mkdirSync(join(other.home, path));
     chownSync(join(other.home, path), user.uid, user.uid);

@@ -78,11 +78,10 @@ test('what either user reads is in the page cache once: it is the one object of 
 
 test('ten images that share a base take the room of one', async () => {
   const used = (): number =>
-    Number(
-      run('du', '-sB1', kit.repository, kit.store)
-        .split('\n')
-        .reduce((sum, line) => sum + Number(line.split('\t')[0]), 0),
-    );
+    run('du', '-sB1', kit.repository, kit.store)
+      .trim()
+      .split('\n')
+      .reduce((sum, line) => sum + Number(line.split('\t')[0]), 0);
   const images = [base];
   const before = used();
   for (let index = 0; index < 10; index += 1) {

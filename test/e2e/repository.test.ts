@@ -113,7 +113,8 @@ test('tag, rm and gc: an image lives as long as it has a name', () => {
   );
   assert.equal(run('find', repository), before);
   const collected = JSON.parse(outputOf('--json', 'gc', ...repo)) as Record<string, unknown>;
-  assert.deepEqual({ ...collected, bytes: 0 }, { dryRun: false, images: [digest], objects: 22, bytes: 0, mounted: [] });
+  const { bytes: _, ...rest } = collected;
+  assert.deepEqual(rest, { dryRun: false, images: [digest], ociImages: [], objects: 22, mounted: [] });
   assert.equal(run('find', join(repository, 'objects'), '-type', 'f'), '');
   assertSound(repository, /^0 objects, 0 images, 0 names: /);
 });

@@ -85,19 +85,24 @@ export function createLayerBuilder({ budget, isHidden }: BuilderOptions): LayerB
     add(entry) {
       budget.addEntry();
       budget.addText(entry.path.length);
+      budget.expectUnpacked(entry.size);
       const parts = splitTarPath(entry.path);
       const marked = parts.findIndex((part) => part.startsWith(WHITEOUT));
       if (marked >= 0 && parts[marked] !== OPAQUE && parts[marked]?.startsWith(META) === true) return undefined;
       if (marked >= 0 && marked < parts.length - 1) throw new FormatError('whiteout-path', 'a name leads through a whiteout');
-      if (marked >= 0) return void addWhiteout(parts, entry);
+      if (marked >= 0) {
+        addWhiteout(parts, entry);
+        return undefined;
+      }
       if (entry.kind === 'link') {
         budget.addText(entry.link.length);
-        return void addLink(requireBelowRoot(parts), splitTarPath(entry.link));
+        addLink(requireBelowRoot(parts), splitTarPath(entry.link));
+        return undefined;
       }
       const node = nodeOfEntry({ ...entry, kind: entry.kind });
       budget.addText((node.target?.length ?? 0) + xattrsSize(node.xattrs));
-      if (entry.kind === 'directory') return void addDirectory(parts, node);
-      place(requireBelowRoot(parts), node);
+      if (entry.kind === 'directory') addDirectory(parts, node);
+      else place(requireBelowRoot(parts), node);
       if (node.size === 0n || entry.kind !== 'file') return undefined;
       if (!isHidden(parts)) return node;
       unwanted.set(node, parts.join('/'));
