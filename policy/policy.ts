@@ -115,6 +115,8 @@ export interface Policy {
 export interface Caller {
   readonly uid: number;
   readonly gids: readonly number[];
+  /** Who it is besides, for rules that deny: in a user namespace of its own a user sheds groups and takes on subordinate ids. */
+  readonly behind?: Pick<Caller, 'uid' | 'gids'>;
 }
 
 /** When no file says otherwise. */

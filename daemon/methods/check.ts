@@ -3,6 +3,7 @@ import type { FdList, OwnedFd } from '../../core/kernel/fd.js';
 import { parseCheckFile, parseCheckImage, type ImageOptions } from '../../core/wire/requests.js';
 import { encodeCheckReport, type CheckFacts } from '../../core/wire/results.js';
 import { decide, findTrust, type Decision } from '../../policy/decide.js';
+import { judgedCaller } from '../judged-caller.js';
 import type { Service } from '../service.js';
 import type { SignatureFacts } from '../signatures.js';
 import type { Caller, Reply } from '../transport/peer.js';
@@ -20,12 +21,13 @@ interface Checked {
 
 /** Finds out what is in the image if the caller may know: a rule trusts its digest for them, or they are root, who writes the rules. */
 async function check(service: Service, image: OpenedImage, stores: StoreView, caller: Caller): Promise<Checked> {
-  const { policy } = service.current();
-  const trust = findTrust(policy, image, caller, Date.now());
+  const loaded = service.current();
+  const judged = judgedCaller(loaded, caller);
+  const trust = findTrust(loaded.policy, image, judged, Date.now());
   if (trust.verdict === 'deny' && caller.uid !== 0) return { decision: trust };
   const facts = await service.facts.find(image, { canonical: true, user: caller.payer });
   requirePlacedObjects(facts, stores.requireVerity);
-  const decision = decide(policy, judgedImage(image, facts), caller, Date.now());
+  const decision = decide(loaded.policy, judgedImage(image, facts), judged, Date.now());
   return { decision, facts: { ...describeFacts(facts, image), ...(await countObjects(service, image, stores, caller)) } };
 }
 
