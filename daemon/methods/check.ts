@@ -63,21 +63,21 @@ function describeDecision(decision: Decision): string {
 
 function report(image: OpenedImage, { decision, facts }: Checked, options: ImageOptions, caller: Caller, notes: Notes): Reply {
   const { digest } = image;
-  const allowed = decision.verdict === 'allow';
+  const granting = decision.verdict === 'deny' ? undefined : decision;
   notes.digest = digest;
   const because = describeDecision(decision);
-  notes.verdict = allowed ? 'allow' : 'deny';
-  if (allowed) notes.rule = decision.rule;
-  else notes.reason = because;
+  notes.verdict = decision.verdict === 'allow' ? 'allow' : 'deny';
+  if (granting) notes.rule = granting.rule;
+  if (notes.verdict === 'deny') notes.reason = because;
   const body = encodeCheckReport({
-    verdict: notes.verdict,
-    rule: allowed ? decision.rule : '',
+    verdict: decision.verdict,
+    rule: granting?.rule ?? '',
     because,
     hint: decision.verdict === 'deny' ? decision.hint : '',
     digest,
     type: image.header.type,
-    nosuid: options.nosuid || (allowed && decision.nosuid),
-    noexec: options.noexec || (allowed && decision.noexec),
+    nosuid: options.nosuid || granting?.nosuid === true,
+    noexec: options.noexec || granting?.noexec === true,
     // Rules of others are none of a caller's business; root wrote them.
     considered:
       decision.verdict === 'deny' && caller.uid === 0
