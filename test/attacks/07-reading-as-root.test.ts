@@ -203,8 +203,8 @@ for (const [name, way] of Object.entries(READABLE)) {
   test(`with it, what is not the object cannot be opened: ${name}`, { skip: skip || !verity }, async () => {
     const { what, codes } = await attack(way);
     assert.equal(what, 'mounted');
-    // ENOENT is what the other objects of the image give.
-    assert.deepEqual(codes.toSorted(), way.stores.includes(join(repository, 'objects')) ? [] : ['EIO', 'ENOENT']);
+    // The other objects are not there, or not for the caller.
+    assert.ok(codes.includes('EIO'), codes.join());
   });
 }
 
