@@ -145,8 +145,10 @@ for (const what of ['list', 'stage-tmpfs', 'stage-fuse', 'points-tmpfs', 'points
       const threadsBefore = threads();
       invader = await joinParked(daemon.pid, owner, 4769);
       // The invader always wins the race: between the arrival of a mount and its clone lie 20 ms.
-      const delay = what.startsWith('points') ? await injectFault(daemon.pid, 'open_tree', 'delay_enter=20000', '1+') : undefined;
-      const invasion = invader.do(invade, { fuse, what, ms: 2_500 });
+      const delay = what.startsWith('points')
+        ? await injectFault(daemon.pid, 'open_tree', `delay_enter=${20_000 * PATIENCE}`, '1+')
+        : undefined;
+      const invasion = invader.do(invade, { fuse, what, ms: 2_500 * PATIENCE });
       if (!what.startsWith('points')) await invasion;
       const [mounted, others] = await Promise.all([
         owner.do(mountMany, {
