@@ -9,8 +9,7 @@ import { pathToFileURL } from 'node:url';
 import { digestFiles } from '../client/store/run-digest.js';
 import { createVerityHasher } from '../core/image/verity-hash.js';
 import { loadBlockHasher } from '../core/kernel/sha2.js';
-import type { Part } from './mkfs.js';
-import { collectSamples, figure, ratio, type Samples } from './results.js';
+import { collectSamples, figure, type Part, ratio, type Samples } from './results.js';
 import { DIST } from './setting.js';
 import { shuffle } from './statistics.js';
 

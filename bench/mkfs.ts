@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { writeDump } from './dump.js';
 import { measureDigest } from './digest.js';
 import { makeUsr } from './make-usr.js';
-import { collectSamples, figure, type Figure, type Ratio, ratio, type Section } from './results.js';
+import { collectSamples, figure, type Figure, type Ratio, type Part, ratio, type Section } from './results.js';
 import { DIST, run } from './setting.js';
 import { shuffle } from './statistics.js';
 
@@ -18,8 +18,6 @@ const DUMPS = [100_000, 400_000];
 const DUMP_ROUNDS = 5;
 
 const GOAL = { atMost: 1.3 };
-
-export type Part = Pick<Section, 'figures' | 'ratios' | 'notes'>;
 
 function seconds(command: string, ...words: string[]): number {
   const start = performance.now();

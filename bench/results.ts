@@ -30,6 +30,9 @@ export interface Section {
   readonly notes: readonly string[];
 }
 
+/** What a part of a section adds to it. */
+export type Part = Pick<Section, 'figures' | 'ratios' | 'notes'>;
+
 export function figure(name: string, unit: string, samples: readonly number[]): Figure {
   return { name, unit, ...summarise(samples) };
 }

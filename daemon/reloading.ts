@@ -6,6 +6,8 @@ import type { PolicyWatch } from './policy-watch.js';
 import { findUntrusted } from './revocation.js';
 
 export interface Reloading {
+  /** Names the mounts of an earlier start that are trusted no more. */
+  noteStart(): void;
   /** Throws PolicyError or what else stood in the way, and the old policy stays. */
   reload(): void;
   /** The same where nobody waits for an answer: it goes to the log. */
@@ -25,24 +27,34 @@ export function createReloading({ log, policy, accounts, watch, forget }: Parts)
   /** Mounts that were named already. */
   let named: ReadonlySet<bigint> = new Set();
 
-  function nameUntrusted(): void {
+  function nameUntrusted(method: 'Reload' | 'Start'): void {
     const untrusted = findUntrusted(policy.current(), accounts.list(), Date.now());
     for (const { id, uid, digest, rule } of untrusted) {
       if (named.has(id)) continue;
       const reason = 'no rule trusts the digest for this user any more; the mount goes on';
-      audit(log, { uid, method: 'Reload', verdict: 'revoked', digest, rule, mount: id, reason });
+      audit(log, { uid, method, verdict: 'revoked', digest, rule, mount: id, reason });
     }
     named = new Set(untrusted.map(({ id }) => id));
+  }
+
+  /** The policy is in force whatever comes of this. */
+  function nameOrSay(method: 'Reload' | 'Start'): void {
+    try {
+      nameUntrusted(method);
+    } catch (error) {
+      log.error({ err: error }, 'live mounts that are trusted no more cannot be told');
+    }
   }
 
   function reload(): void {
     watch?.noteRead();
     policy.reload();
     forget();
-    nameUntrusted();
+    nameOrSay('Reload');
   }
 
   return {
+    noteStart: () => nameOrSay('Start'),
     reload,
     reloadFor(cause) {
       const line = { audit: true, uid: 0, method: cause };

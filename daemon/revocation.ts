@@ -33,9 +33,10 @@ export function findUntrusted(loaded: LoadedPolicy, mounts: readonly LiveMount[]
   if (mounts.length === 0) return [];
   const names = namesByDigest(loaded);
   const asksGroups = loaded.policy.rules.some(({ gids }) => gids !== null);
-  return mounts.filter(({ digest, uid, signer }) => {
+  const groupsOf = (user: number): readonly number[] => (asksGroups ? loaded.groupsOf(user) : []);
+  return mounts.filter(({ digest, uid, payer, signer }) => {
     const signedBy = signersNow(loaded, digest, signer, now);
-    const caller: Caller = { uid, gids: asksGroups ? loaded.groupsOf(uid) : [] };
+    const caller: Caller = { uid, gids: groupsOf(uid), behind: { uid: payer, gids: groupsOf(payer) } };
     const found = [undefined, ...(names.get(digest) ?? [])];
     return !found.some((name) => findTrust(loaded.policy, { digest, found: name, signedBy }, caller, now).verdict === 'trusted');
   });

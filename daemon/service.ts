@@ -11,11 +11,13 @@ import type { FactsFinder } from './facts.js';
 import type { Feature } from './features.js';
 import type { KeptSuperblocks } from './kept-superblocks.js';
 import type { Log } from './log.js';
+import { judgedCaller } from './judged-caller.js';
 import type { MountsInMaking } from './making.js';
 import type { Measurer } from './measure.js';
 import type { Authorize } from './polkit.js';
 import type { Parking } from './parking.js';
 import type { LoadedPolicy } from './policy-files.js';
+import type { Questions } from './questions.js';
 import type { Caller } from './transport/peer.js';
 import type { WorkerPool } from './worker/pool.js';
 
@@ -36,6 +38,7 @@ export interface Service {
   hold(): Disposable;
   /** Asks polkit. */
   readonly authorize: Authorize;
+  readonly questions: Questions;
   /** Reads the policy again. Throws PolicyError, and the old one stays. */
   reload(): void;
 }
@@ -46,7 +49,8 @@ function notTrusted({ because, hint }: Deny): RequestError {
 
 /** An image that some rule trusts for the caller, or the RequestError NotTrusted that says whom to ask. Allows nothing yet. */
 export function requireTrusted(service: Service, image: KnownImage, caller: Caller): Trust {
-  const trust = findTrust(service.current().policy, image, caller, Date.now());
+  const loaded = service.current();
+  const trust = findTrust(loaded.policy, image, judgedCaller(loaded, caller), Date.now());
   if (trust.verdict === 'deny') throw notTrusted(trust);
   return trust;
 }
@@ -58,9 +62,17 @@ export interface Granted {
   readonly action: string;
 }
 
+/** Who wants a mount, in whose namespace, and what polkit said to it. */
+export interface Asking {
+  readonly caller: Caller;
+  readonly payer: number;
+  readonly granted: Granted | undefined;
+}
+
 /** A decision that allowed, or the RequestError that tells the caller why not and whom to ask. Throws GrantNeeded if that is polkit. */
-export function requireAllowed(service: Service, image: JudgedImage, caller: Caller, granted?: Granted): Allow {
-  const decision = decide(service.current().policy, image, caller, Date.now());
+export function requireAllowed(service: Service, image: JudgedImage, { caller, payer, granted }: Asking): Allow {
+  const loaded = service.current();
+  const decision = decide(loaded.policy, image, judgedCaller(loaded, caller, payer), Date.now());
   if (decision.verdict === 'deny') throw notTrusted(decision);
   if (decision.verdict === 'allow') return decision;
   const { digest } = image;

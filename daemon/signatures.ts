@@ -29,10 +29,10 @@ export function findSigners(
   const { keys, repositories } = loaded;
   const signedBy = new Set<string>();
   const problems: string[] = [];
-  const look = (one: Signature, find: typeof findSigner): void => {
+  const look = (one: Signature): void => {
     if (one === undefined) return;
     try {
-      const signer = find(one, digest, keys);
+      const signer = findSignerOnce(one, digest, keys);
       requireInForce(signer, keys, Date.now());
       signedBy.add(signer.fingerprint);
     } catch (error) {
@@ -40,8 +40,8 @@ export function findSigners(
       problems.push(error.message);
     }
   };
-  look(signature, findSigner);
-  for (const repository of repositories) look(readSignature(repository, digest), findSignerOnce);
+  look(signature);
+  for (const repository of repositories) look(readSignature(repository, digest));
   const [signatureProblem] = problems;
   return { signedBy: [...signedBy], ...(signatureProblem === undefined ? {} : { signatureProblem }) };
 }
@@ -50,7 +50,7 @@ export function findSigners(
 const MAX_KEPT = 8192;
 const kept = new WeakMap<TrustedKeys, Map<string, Certificate | FormatError>>();
 
-/** As findSigner, for signatures of repositories: whoever lists all images has each verified once, not each time. */
+/** As findSigner: a call asks several times, and whoever lists all images asks of each; it is verified once. */
 function findSignerOnce(signature: Uint8Array, digest: VerityDigest, keys: TrustedKeys): Certificate {
   const outcomes = kept.get(keys) ?? new Map<string, Certificate | FormatError>();
   kept.set(keys, outcomes);

@@ -23,6 +23,7 @@ import { createParking } from './parking.js';
 import { createAuthority } from './polkit.js';
 import { openPolicy } from './policy-holder.js';
 import { watchPolicy, type PolicyWatch } from './policy-watch.js';
+import { countQuestions } from './questions.js';
 import { createReloading } from './reloading.js';
 import type { Service } from './service.js';
 import { serveBus, type BusServer } from './transport/bus.js';
@@ -131,6 +132,7 @@ export async function start(config: Config, programDirectory: string, log: Log):
     accounts,
     inMaking: trackMountsInMaking(),
     authorize: (caller, question) => authorize(caller, question),
+    questions: countQuestions(),
     current: policy.current,
     hold: policy.hold,
     reload: reloading.reload,
@@ -154,6 +156,7 @@ export async function start(config: Config, programDirectory: string, log: Log):
     { socket: config.socket, inherited: sockets.length, mounts: accounts.count(), bus: bus ?? 'none', features: [...features] },
     'ready',
   );
+  reloading.noteStart();
   isReady = true;
   if (changed) reloadAndNotify('file watch');
 

@@ -63,14 +63,22 @@ const NOBODY_KNOWN = 0xffff_ffff;
 
 /** Who pays for what a peer asks without naming a user namespace: the kernel tells which one it lives in (Linux 6.11), else it is its uid. */
 export function payerOfPeer(socket: Fd, uid: number): number {
-  using pidfd = peerPidfd(socket);
-  if (!pidfd) return uid;
   try {
-    using userns = usernsOfPidfd(pidfd);
-    return payerIn(ownersOutwards(userns), uid);
+    using userns = usernsOfPeer(socket);
+    return userns ? payerIn(ownersOutwards(userns), uid) : uid;
   } catch (error) {
-    if (isErrno(error, 'ENOTTY', 'EINVAL', 'EOPNOTSUPP')) return uid;
-    if (error instanceof SyscallError) return NOBODY_KNOWN; // ESRCH: it has gone
+    if (error instanceof SyscallError) return NOBODY_KNOWN; // it has gone
+    throw error;
+  }
+}
+
+/** Undefined where the kernel cannot tell. Throws `SyscallError` if the peer has gone. */
+function usernsOfPeer(socket: Fd): OwnedFd | undefined {
+  using pidfd = peerPidfd(socket);
+  try {
+    return pidfd && usernsOfPidfd(pidfd);
+  } catch (error) {
+    if (isErrno(error, 'ENOTTY', 'EINVAL', 'EOPNOTSUPP')) return undefined;
     throw error;
   }
 }

@@ -442,3 +442,15 @@ test('what is allowed with trouble in the image is allowed without it', () => {
     }),
   );
 });
+
+test('who is behind a caller counts for rules that deny, and for no other', () => {
+  const everyone = rule('everyone', [A]);
+  const theirs = rule('theirs', [B], { users: [1000], groups: [50] });
+  const subordinate: Caller = { uid: 100_000, gids: [100_000], behind: { uid: 1000, gids: [50] } };
+  const ask = (rules: Rule[], of: VerityDigest) =>
+    findTrust({ limits: DEFAULT_LIMITS, repositories: [], rules }, { digest: of }, subordinate, 0).verdict;
+  assert.equal(ask([everyone, theirs], A), 'trusted');
+  assert.equal(ask([everyone, theirs], B), 'deny');
+  for (const whom of [{ users: [1000] }, { groups: [50] }])
+    assert.equal(ask([everyone, { ...rule('not them', [A], whom), deny: true }], A), 'deny');
+});

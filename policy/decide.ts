@@ -2,7 +2,8 @@ import type { VerityAlgorithm, VerityDigest } from '../core/image/digest.js';
 import { digestAlgorithm } from '../core/image/digest.js';
 import { describeViolation } from './conditions.js';
 import { appliesTo, matches, namesDigests, whyNotFor, whyNotNow } from './matching.js';
-import type { Caller, Contents, JudgedImage, KnownImage, Policy, Rule, Source } from './policy.js';
+import type { Caller, Contents, JudgedImage, KnownImage, Policy, Rule } from './policy.js';
+import type { Source } from './problem.js';
 
 interface Grant {
   /** The first by name of the rules that allow it. */

@@ -3,8 +3,8 @@ import { parseVerityDigest, type VerityDigest } from '../core/image/digest.js';
 import { FormatError } from '../core/image/format-error.js';
 import type { DigestList } from './digest-list.js';
 import { describeBadPattern } from './name-pattern.js';
-import type { Rule, Source } from './policy.js';
-import { quote } from './problem.js';
+import type { Rule } from './policy.js';
+import { type Source, quote } from './problem.js';
 import type { RuleEntry } from './schema.js';
 import type { Path } from './toml.js';
 

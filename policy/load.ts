@@ -1,7 +1,7 @@
 import { type DigestList, readDigestList } from './digest-list.js';
 import { type EntryContext, type Names, readRule } from './load-rule.js';
-import { DEFAULT_LIMITS, type Limits, type Policy, type Repository, type Rule, type Source } from './policy.js';
-import { type Problem, PolicyError, nearest, quote } from './problem.js';
+import { DEFAULT_LIMITS, type Limits, type Policy, type Repository, type Rule } from './policy.js';
+import { type Problem, type Source, PolicyError, nearest, quote } from './problem.js';
 import { type PolicyFile, type RuleEntry, knownKeys, policyFile } from './schema.js';
 import { type Path, type TomlDocument, readToml } from './toml.js';
 

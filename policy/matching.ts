@@ -38,6 +38,10 @@ export function* whyNotNow(rule: Rule, image: KnownImage, now: number): Generato
 
 export function appliesTo(rule: Rule, caller: Caller): boolean {
   if (rule.uids === null && rule.gids === null) return true;
+  return names(rule, caller) || (rule.deny && caller.behind !== undefined && names(rule, caller.behind));
+}
+
+function names(rule: Rule, caller: Pick<Caller, 'uid' | 'gids'>): boolean {
   if (rule.uids?.has(caller.uid) === true) return true;
   // A rule names a few groups, a caller may be in 65,536.
   return rule.gids !== null && [...rule.gids].some((gid) => caller.gids.includes(gid));

@@ -1,12 +1,7 @@
 import type { ContentFacts } from '../core/image/content-facts.js';
 import type { VerityDigest } from '../core/image/digest.js';
 import type { DigestList } from './digest-list.js';
-
-/** Where something was written: `file` as the caller named it, `line` from 1. */
-export interface Source {
-  readonly file: string;
-  readonly line: number;
-}
+import type { Source } from './problem.js';
 
 /** How the objects of a repository are held to their digests: by the kernel at each open, or by trust in who can write there. */
 export type ObjectTrust = 'verity' | 'trusted';
@@ -115,6 +110,8 @@ export interface Policy {
 export interface Caller {
   readonly uid: number;
   readonly gids: readonly number[];
+  /** Who it is besides, for rules that deny: in a user namespace of its own a user sheds groups and takes on subordinate ids. */
+  readonly behind?: Pick<Caller, 'uid' | 'gids'>;
 }
 
 /** When no file says otherwise. */

@@ -1,4 +1,8 @@
-import type { Source } from './policy.js';
+/** Where something was written: `file` as the caller named it, `line` from 1. */
+export interface Source {
+  readonly file: string;
+  readonly line: number;
+}
 
 export interface Problem extends Source {
   /** One line: what is wrong; how to mend it. */

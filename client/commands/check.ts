@@ -40,8 +40,10 @@ function checkPath(client: MountClient, path: string, options: ImageArgumentOpti
   return client.checkFile(file, stores.fds, imageOptionsOf(path, true, options));
 }
 
+const VERDICTS = { allow: 'allowed', ask: 'allowed if polkit grants it', deny: 'denied' } as const;
+
 export function formatReport(report: CheckReport): string {
-  const verdict = report.verdict === 'allow' ? paint('green', 'allowed') : paint('red', 'denied');
+  const verdict = paint(report.verdict === 'deny' ? 'red' : 'green', VERDICTS[report.verdict]);
   const restrictions = ['ro', 'nodev', ...(report.nosuid ? ['nosuid'] : []), ...(report.noexec ? ['noexec'] : [])];
   const fields = formatFields([
     ['rule', report.rule],
@@ -51,7 +53,7 @@ export function formatReport(report: CheckReport): string {
     ['type', report.type],
     ['signed by', report['signed-by'] ?? []],
     ['signature', report['signature-problem'] ?? ''],
-    ['options', report.verdict === 'allow' ? restrictions.join(',') : ''],
+    ['options', report.verdict === 'deny' ? '' : restrictions.join(',')],
     ['looked at', report.considered],
     ...formatFacts(report),
   ]);

@@ -1,6 +1,7 @@
 // A policy for people: each rule with its place, and only what it says.
 import { nameOfGid, nameOfUid } from '../../core/kernel/identity.js';
-import type { Limits, Policy, Rule, Source } from '../../policy/policy.js';
+import type { Limits, Policy, Rule } from '../../policy/policy.js';
+import type { Source } from '../../policy/problem.js';
 import { formatFields, formatIsoTime } from '../output.js';
 
 type Field = readonly [name: string, value: string | readonly string[]];

@@ -125,6 +125,12 @@ export function mountSetattr(mount: Fd, attributes: MountAttributes): void {
   mountSetattrCall(mount.raw, '', AT_EMPTY_PATH, attr, attr.length);
 }
 
+/** Of a mount and all that is mounted on it. */
+export function mountSetattrAll(mount: Fd, attributes: MountAttributes): void {
+  const attr = encodeMountAttr(attributes);
+  mountSetattrCall(mount.raw, '', AT_EMPTY_PATH | AT_RECURSIVE, attr, attr.length);
+}
+
 /** Changes the attributes of the mount at a path and of all mounts below it. */
 export function mountSetattrTree(path: string, attributes: MountAttributes): void {
   const attr = encodeMountAttr(attributes);

@@ -229,12 +229,12 @@ export function peerGroups(socket: Fd): number[] {
   return Array.from({ length: groups.length / 4 }, (_, i) => groups.readUInt32LE(4 * i));
 }
 
-/** A pidfd of the peer process (Linux 6.5); undefined when it is gone or the kernel cannot tell. */
+/** A pidfd of the peer process (Linux 6.5); undefined where the kernel cannot tell. Throws ESRCH or EINVAL if the peer is gone; since 6.16 that is told only when it is used. */
 export function peerPidfd(socket: Fd): OwnedFd | undefined {
   try {
     return OwnedFd.adopt(socketOption(socket, SO_PEERPIDFD, 4).readInt32LE(0));
   } catch (error) {
-    if (isErrno(error, 'ESRCH', 'EINVAL', 'ENODATA', 'ENOPROTOOPT')) return undefined;
+    if (isErrno(error, 'ENOPROTOOPT')) return undefined;
     throw error;
   }
 }

@@ -17,6 +17,7 @@ import {
   tagOf,
   valueOf,
   versionOf,
+  writeDer,
 } from './der.js';
 
 export interface DetachedSignature {
@@ -57,7 +58,7 @@ function readSignedData([version, hashes, encapsulated, ...rest]: readonly Eleme
     throw new FormatError('signature-signers', `the signature has ${signers.length} signers; it must have one`);
   const signature = readSigner(signers[0]);
   requireSameHash(childrenOf(hashes, SET, 'the list of hashes', 1), signature.hash);
-  return { ...signature, certificates: certificates.map((certificate) => certificate.toDER()) };
+  return { ...signature, certificates: certificates.map((certificate) => writeDer(tagOf(certificate), certificate.value)) };
 }
 
 function requireDetachedData([type, content]: readonly Element[]): void {

@@ -52,7 +52,8 @@ const CHECK_FACTS = {
 const CHECK_STORE = { missing: 'u' } as const;
 
 const checkReportSchema = z.strictObject({
-  verdict: z.enum(['allow', 'deny']),
+  /** 'ask': allowed if polkit grants it, which a check does not ask. */
+  verdict: z.enum(['allow', 'ask', 'deny']),
   /** Empty on deny. */
   rule: z.string(),
   because: z.string(),

@@ -3,6 +3,7 @@ import type { FdList, OwnedFd } from '../../core/kernel/fd.js';
 import { parseCheckFile, parseCheckImage, type ImageOptions } from '../../core/wire/requests.js';
 import { encodeCheckReport, type CheckFacts } from '../../core/wire/results.js';
 import { decide, findTrust, type Decision } from '../../policy/decide.js';
+import { judgedCaller } from '../judged-caller.js';
 import type { Service } from '../service.js';
 import type { SignatureFacts } from '../signatures.js';
 import type { Caller, Reply } from '../transport/peer.js';
@@ -20,12 +21,13 @@ interface Checked {
 
 /** Finds out what is in the image if the caller may know: a rule trusts its digest for them, or they are root, who writes the rules. */
 async function check(service: Service, image: OpenedImage, stores: StoreView, caller: Caller): Promise<Checked> {
-  const { policy } = service.current();
-  const trust = findTrust(policy, image, caller, Date.now());
+  const loaded = service.current();
+  const judged = judgedCaller(loaded, caller);
+  const trust = findTrust(loaded.policy, image, judged, Date.now());
   if (trust.verdict === 'deny' && caller.uid !== 0) return { decision: trust };
   const facts = await service.facts.find(image, { canonical: true, user: caller.payer });
   requirePlacedObjects(facts, stores.requireVerity);
-  const decision = decide(policy, judgedImage(image, facts), caller, Date.now());
+  const decision = decide(loaded.policy, judgedImage(image, facts), judged, Date.now());
   return { decision, facts: { ...describeFacts(facts, image), ...(await countObjects(service, image, stores, caller)) } };
 }
 
@@ -61,21 +63,21 @@ function describeDecision(decision: Decision): string {
 
 function report(image: OpenedImage, { decision, facts }: Checked, options: ImageOptions, caller: Caller, notes: Notes): Reply {
   const { digest } = image;
-  const allowed = decision.verdict === 'allow';
+  const granting = decision.verdict === 'deny' ? undefined : decision;
   notes.digest = digest;
   const because = describeDecision(decision);
-  notes.verdict = allowed ? 'allow' : 'deny';
-  if (allowed) notes.rule = decision.rule;
-  else notes.reason = because;
+  notes.verdict = decision.verdict === 'allow' ? 'allow' : 'deny';
+  if (granting) notes.rule = granting.rule;
+  if (notes.verdict === 'deny') notes.reason = because;
   const body = encodeCheckReport({
-    verdict: notes.verdict,
-    rule: allowed ? decision.rule : '',
+    verdict: decision.verdict,
+    rule: granting?.rule ?? '',
     because,
     hint: decision.verdict === 'deny' ? decision.hint : '',
     digest,
     type: image.header.type,
-    nosuid: options.nosuid || (allowed && decision.nosuid),
-    noexec: options.noexec || (allowed && decision.noexec),
+    nosuid: options.nosuid || granting?.nosuid === true,
+    noexec: options.noexec || granting?.noexec === true,
     // Rules of others are none of a caller's business; root wrote them.
     considered:
       decision.verdict === 'deny' && caller.uid === 0

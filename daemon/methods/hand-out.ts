@@ -11,7 +11,7 @@ import { requireAllowed, type Granted, type Service } from '../service.js';
 import type { Caller, Reply } from '../transport/peer.js';
 import type { FoundFacts } from '../worker/jobs.js';
 import type { CallerUserns } from '../userns.js';
-import { judgedImage } from './judge-image.js';
+import { judgeNow } from './judge-image.js';
 import type { OpenedImage } from './open-image.js';
 import type { Stores } from './stores.js';
 
@@ -66,8 +66,9 @@ export async function handOut(service: Service, task: HandOut): Promise<HandedOu
   const { image, facts, stores, userns, options, caller, granted } = task;
   requireFeatures(service, image, stores);
   const { limits } = service.current().policy;
-  const judged = judgedImage(image, facts);
-  const { rule, nosuid, noexec } = requireAllowed(service, judged, caller, granted);
+  const asking = { caller, payer: userns.payer, granted };
+  const judged = judgeNow(service, image, facts, options);
+  const { rule, nosuid, noexec } = requireAllowed(service, judged, asking);
   using place = service.accounts.reserve(userns.payer, limits);
   image.keep?.();
   const plan: MountPlan = {
@@ -85,8 +86,8 @@ export async function handOut(service: Service, task: HandOut): Promise<HandedOu
   const mount = countOrClose(built);
   const locked = await service.parking.lock(built, userns.fd, userns.payer);
   try {
-    // Time has passed: the policy may have been replaced, and the caller may have left.
-    requireAllowed(service, judged, caller, granted);
+    // Time has passed: the policy and the certificates may have been replaced, and the caller may have left.
+    requireAllowed(service, judgeNow(service, image, facts, options), asking);
     if (caller.isGone()) throw new RequestError('Failed', 'the caller has gone');
     const result = { id: mount.id, digest: mount.digest, rule, verified: image.verified, type: mount.type, locked: true };
     return { mount, reply: { signature: 'ha{sv}', body: [0, encodeMountResult(result)], fds: [locked] } };

@@ -1,8 +1,10 @@
 // The decision about an image, in the order that costs least: its digest, then what is in it, then where its files point.
 import { statFd } from '../../core/kernel/stat.js';
 import { RequestError } from '../../core/wire/errors.js';
+import type { ImageOptions } from '../../core/wire/requests.js';
 import type { JudgedImage } from '../../policy/policy.js';
 import { requireTrusted, type Service } from '../service.js';
+import { findSigners, type SignatureFacts } from '../signatures.js';
 import type { Caller } from '../transport/peer.js';
 import type { FoundFacts } from '../worker/jobs.js';
 import type { Payer } from '../worker/pool.js';
@@ -14,9 +16,15 @@ export async function readTrusted(service: Service, image: OpenedImage, caller: 
   return service.facts.find(image, { canonical: asksCanonical, user });
 }
 
+/** What the policy in force now is asked about: a certificate that had signed the image may count no more. */
+export function judgeNow(service: Service, image: OpenedImage, facts: FoundFacts, options: ImageOptions): JudgedImage {
+  return judgedImage(image, facts, findSigners(service.current(), image.digest, options));
+}
+
 /** What the policy is asked about. */
-export function judgedImage(image: OpenedImage, facts: FoundFacts): JudgedImage {
-  const { digest, found, signedBy = [], signatureProblem } = image;
+export function judgedImage(image: OpenedImage, facts: FoundFacts, signers: SignatureFacts = image): JudgedImage {
+  const { digest, found } = image;
+  const { signedBy = [], signatureProblem } = signers;
   const problem = signatureProblem === undefined ? {} : { signatureProblem };
   return { digest, found, signedBy, ...problem, contents: { ...facts, size: statFd(image.file).size } };
 }

@@ -3,6 +3,7 @@ import { RequestError } from '../../core/wire/errors.js';
 import { parseListImages, parseListMounts } from '../../core/wire/requests.js';
 import { encodeImageEntry, encodeMountEntry, type ImageEntry } from '../../core/wire/results.js';
 import { findTrust } from '../../policy/decide.js';
+import { judgedCaller } from '../judged-caller.js';
 import { readImageHeader } from '../measure.js';
 import { listImages, openListed, type ListedImage } from '../repositories.js';
 import { findUntrusted } from '../revocation.js';
@@ -14,7 +15,7 @@ function describe(service: Service, image: ListedImage, caller: Caller): ImageEn
   const found = image.name === '' ? undefined : { repository: image.repository.path, name: image.name };
   const loaded = service.current();
   const signers = asksForSigners(loaded) ? findSigners(loaded, image.claimed, {}) : {};
-  const trust = findTrust(loaded.policy, { digest: image.claimed, found, ...signers }, caller, Date.now());
+  const trust = findTrust(loaded.policy, { digest: image.claimed, found, ...signers }, judgedCaller(loaded, caller), Date.now());
   if (trust.verdict === 'deny' && caller.uid !== 0) return [];
   using file = openListed(image);
   if (!file) return [];

@@ -60,7 +60,7 @@ export async function mountFile(
   notes.userns = userns.inode;
   const files = takeFiles(request, fds);
   try {
-    return await withGrant(service, caller, notes, (granted) =>
+    return await withGrant(service, { caller, payer: userns.payer }, notes, (granted) =>
       attempt(service, { request, files, userns, caller, granted }, notes),
     );
   } finally {

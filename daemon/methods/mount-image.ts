@@ -23,7 +23,9 @@ export async function mountImage(
   using usernsFd = stealFd(fds, request.userns, 'userns');
   const userns = requireOwnUserns(usernsFd, caller.uid);
   notes.userns = userns.inode;
-  return await withGrant(service, caller, notes, (granted) => attempt(service, { request, userns, caller, granted }, notes));
+  return await withGrant(service, { caller, payer: userns.payer }, notes, (granted) =>
+    attempt(service, { request, userns, caller, granted }, notes),
+  );
 }
 
 interface Task {

@@ -6,6 +6,7 @@ import { RequestError } from '../../core/wire/errors.js';
 import type { CheckFileRequest, CheckImageRequest, ImageOptions } from '../../core/wire/requests.js';
 import { findTrust } from '../../policy/decide.js';
 import type { FoundName, KnownImage } from '../../policy/policy.js';
+import { judgedCaller } from '../judged-caller.js';
 import { readImageHeader, type MeasuredImage } from '../measure.js';
 import { findImage, type FoundImage, type Repository } from '../repositories.js';
 import { algorithmsToTry, requireAnyRule, requireExpectedDigest, requireTrusted, type Service } from '../service.js';
@@ -96,13 +97,14 @@ async function measureUntilAllowed(
   caller: Caller,
   payer: number,
 ): Promise<MeasuredImage> {
-  const { policy } = service.current();
+  const loaded = service.current();
+  const judged = judgedCaller(loaded, caller, payer);
   let measured: MeasuredImage | undefined;
   for (const algorithm of algorithms) {
     measured = await service.measurer.measureCallerFile(measured?.file ?? file, algorithm, payer);
     if (
       measured.verified === 'kernel' ||
-      findTrust(policy, knownImage(service, measured.digest, options), caller, Date.now()).verdict === 'trusted'
+      findTrust(loaded.policy, knownImage(service, measured.digest, options), judged, Date.now()).verdict === 'trusted'
     )
       break;
   }

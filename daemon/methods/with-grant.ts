@@ -10,7 +10,7 @@ import type { Notes } from './notes.js';
  */
 export async function withGrant<T>(
   service: Service,
-  caller: Caller,
+  { caller, payer }: { caller: Caller; payer: number },
   notes: Notes,
   attempt: (granted: Granted | undefined) => Promise<T>,
 ): Promise<T> {
@@ -18,16 +18,21 @@ export async function withGrant<T>(
     return await attempt(undefined);
   } catch (error) {
     if (!(error instanceof GrantNeeded)) throw error;
-    const granted = await requireGrant(service, caller, notes, error.needed);
+    const granted = await grantOrRefuse(error.needed);
     // The policy that was held may not be the one in force any more.
     using _policy = service.hold();
     return await attempt(granted).catch(refuseSecond);
+  }
+
+  async function grantOrRefuse(needed: Granted): Promise<Granted> {
+    notes.rule = needed.rule;
+    using _question = service.questions.begin(payer);
+    return await requireGrant(service, caller, notes, needed);
   }
 }
 
 async function requireGrant(service: Service, caller: Caller, notes: Notes, needed: Granted): Promise<Granted> {
   const { digest, rule, action } = needed;
-  notes.rule = rule;
   const details = { digest, rule, image: notes.image ?? digest, uid: String(caller.uid) };
   const answer = await service.authorize(caller, { action, details });
   if (answer.verdict === 'granted') return needed;

@@ -4,10 +4,10 @@ import type { MessageHeader } from '../../core/wire/header.js';
 import { BUS_NAME } from '../../core/wire/names.js';
 import { type BusConnection, openBus } from './bus-connection.js';
 import { parseCredentials } from './bus-driver.js';
-import { type CallGate, createCallGate, mayInteract, type Caller, type CallHandler } from './peer.js';
+import { type CallGate, createSharedGate, mayInteract, type Caller, type CallHandler } from './peer.js';
 
-// All callers share this one connection, and each call holds descriptors: more than that and the bus keeps them in its queue.
-const MAX_CALLS_ON_BUS = 256;
+// All callers share this one connection, and each call holds descriptors. The bus says who sent a call long before it says of which user that is.
+const LIMITS = { perSender: 64, total: 256 };
 const NAME_FLAG_DO_NOT_QUEUE = 4;
 const REQUEST_NAME_PRIMARY_OWNER = 1;
 
@@ -25,7 +25,7 @@ export async function serveBus(
   onLost: (reason: string) => void,
 ): Promise<BusServer> {
   let lastActivity = Date.now();
-  let gate: CallGate | undefined;
+  let gate: Pick<CallGate, 'accept'> | undefined;
   const connection = await openBus(
     path,
     {
@@ -39,7 +39,7 @@ export async function serveBus(
     },
     closer,
   );
-  gate = createCallGate(connection.stream, connection.nextSerial, handler, MAX_CALLS_ON_BUS);
+  gate = createSharedGate(connection.stream, connection.nextSerial, handler, LIMITS);
   const [result] = await connection.callDriver('RequestName', 'su', [BUS_NAME, NAME_FLAG_DO_NOT_QUEUE]);
   if (result !== REQUEST_NAME_PRIMARY_OWNER) {
     connection.stream.close('name taken');

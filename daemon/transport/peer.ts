@@ -2,6 +2,7 @@
 import type { FdList, OwnedFd } from '../../core/kernel/fd.js';
 import type { Message } from '../../core/wire/codec.js';
 import { encodeError, encodeMethodReturn } from '../../core/wire/codec.js';
+import { errorName, errorText, RequestError } from '../../core/wire/errors.js';
 import { ALLOW_INTERACTIVE_AUTHORIZATION, METHOD_CALL, type MessageHeader } from '../../core/wire/header.js';
 import type { FdStream } from './stream.js';
 
@@ -61,11 +62,16 @@ export interface CallGate {
   readonly underWay: number;
 }
 
-/** Numbers the replies of a connection and holds back a peer that has too many calls under way. */
-export function createCallGate(stream: FdStream, nextSerial: () => number, handler: CallHandler, maxUnderWay: number): CallGate {
-  let underWay = 0;
+function busy(count: number, whose: string): ErrorReply {
+  const error = new RequestError('QuotaExceeded', `${count} calls ${whose} are under way`, { hint: 'wait for answers' });
+  return { errorName: errorName(error.code), text: errorText(error) };
+}
 
-  function answer({ header }: Message, reply: Reply | ErrorReply): void {
+/** Writes the answer to a call, unless the caller wants none. */
+type Answer = (call: Message, reply: Reply | ErrorReply) => void;
+
+function createAnswer(stream: FdStream, nextSerial: () => number): Answer {
+  return ({ header }, reply) => {
     const fds = 'fds' in reply ? (reply.fds ?? []) : [];
     if (header.noReplyExpected) {
       for (const fd of fds) fd.close();
@@ -74,7 +80,13 @@ export function createCallGate(stream: FdStream, nextSerial: () => number, handl
     const common = { serial: nextSerial(), replySerial: header.serial, destination: header.sender };
     if ('errorName' in reply) stream.write(encodeError({ ...common, ...reply }));
     else stream.write(encodeMethodReturn({ ...common, ...reply, fds: fds.length }), fds);
-  }
+  };
+}
+
+/** Numbers the replies of a connection and holds back a peer that has too many calls under way. */
+export function createCallGate(stream: FdStream, nextSerial: () => number, handler: CallHandler, maxUnderWay: number): CallGate {
+  const answer = createAnswer(stream, nextSerial);
+  let underWay = 0;
 
   async function run(message: Message, fds: FdList, caller: () => Promise<Caller>): Promise<void> {
     underWay++;
@@ -98,6 +110,52 @@ export function createCallGate(stream: FdStream, nextSerial: () => number, handl
     },
     get underWay() {
       return underWay;
+    },
+  };
+}
+
+/**
+ * The same for a connection that many callers share, and on which the answers to the service's own questions come: it is read whatever happens, and a call that is
+ * one too many, of its sender or of all, is refused.
+ */
+export function createSharedGate(
+  stream: FdStream,
+  nextSerial: () => number,
+  handler: CallHandler,
+  limits: { readonly perSender: number; readonly total: number },
+): Pick<CallGate, 'accept'> {
+  const answer = createAnswer(stream, nextSerial);
+  const underWay = new Map<string, number>();
+  let total = 0;
+
+  function count(sender: string, difference: 1 | -1): void {
+    const left = (underWay.get(sender) ?? 0) + difference;
+    total += difference;
+    if (left === 0) underWay.delete(sender);
+    else underWay.set(sender, left);
+  }
+
+  function whyTooMany(sender: string): ErrorReply | undefined {
+    if ((underWay.get(sender) ?? 0) >= limits.perSender) return busy(limits.perSender, 'of yours');
+    return total >= limits.total ? busy(total, 'on the bus') : undefined;
+  }
+
+  async function run(message: Message, fds: FdList, caller: () => Promise<Caller>): Promise<void> {
+    const { sender } = message.header;
+    count(sender, 1);
+    try {
+      answer(message, await handler(message, fds, caller));
+    } finally {
+      count(sender, -1);
+    }
+  }
+
+  return {
+    accept(message, fds, caller) {
+      const refusal = whyTooMany(message.header.sender);
+      if (refusal === undefined) return void run(message, fds, caller).catch((error: unknown) => stream.close(String(error)));
+      fds[Symbol.dispose]();
+      answer(message, refusal);
     },
   };
 }

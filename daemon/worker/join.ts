@@ -4,7 +4,7 @@ import { constants } from 'node:os';
 import { SyscallError } from '../../core/kernel/error.js';
 import type { Fd, OwnedFd } from '../../core/kernel/fd.js';
 import { makeDirectoryAt, O_DIRECTORY, O_PATH, openPath } from '../../core/kernel/file.js';
-import { MNT_DETACH, mountSetattr, moveMount, MS_PRIVATE, umount2 } from '../../core/kernel/mount.js';
+import { MNT_DETACH, mountSetattrAll, moveMount, MS_PRIVATE, umount2 } from '../../core/kernel/mount.js';
 import { sameInode, statFd } from '../../core/kernel/stat.js';
 import { LAYER } from '../build-mount.js';
 import { mountOverlayOfPaths, type Layers, type PathWay } from '../overlay.js';
@@ -12,9 +12,9 @@ import { mountTmpfs } from './stage.js';
 
 const PLACE = '/stage';
 
-/** A caller's store may have brought mounts with it, one over its very root too: what the path leads to must be the store. */
+/** A caller's store may have brought mounts with it: they are made as harmless as it. One may be over its very root: what the path leads to must be the store. */
 function attach(layer: Fd, place: Fd, name: string): string {
-  mountSetattr(layer, { set: LAYER, propagation: MS_PRIVATE });
+  mountSetattrAll(layer, { set: LAYER, propagation: MS_PRIVATE });
   moveMount(layer, place, name);
   const path = `${PLACE}/${name}`;
   using found = openPath(path, O_PATH | O_DIRECTORY);

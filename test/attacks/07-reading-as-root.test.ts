@@ -4,7 +4,7 @@
 // daemon's copy of it is for those who have shown the same bytes (daemon/copies.ts).
 import assert from 'node:assert/strict';
 import { chmodSync, chownSync, linkSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { after, before, test } from 'node:test';
 
 import type { OwnedFd } from '../../core/kernel/fd.js';
@@ -18,11 +18,13 @@ import { makeScratch } from '../support/scratch.js';
 
 const UID = 4726;
 const SECRET = 'the secret of root\n';
-/** As long as the path of an object, so that it can stand in its place. */
-const NAME = 'secrets'.padEnd(65, '-');
 const skip = withoutSample();
 
 const scratch = makeScratch();
+/** Then a store is not refused: the kernel holds each object to its digest. */
+const verity = hasVerity();
+/** Where the image says that its data is. The kernel that checks is asked for the very object. */
+const NAME = verity && !skip ? firstObject() : 'secrets'.padEnd(65, '-');
 const image = join(scratch.path, 'hostile.cfs');
 const repository = join(scratch.path, 'repository');
 const closed = join(scratch.path, 'closed');
@@ -31,19 +33,27 @@ const own = join(scratch.path, 'own');
 let daemon: Daemon;
 let actor: Actor;
 
-/** True if the directory of this test could have fs-verity: then a store is refused, or its objects are, for other reasons. */
+/** True if the directory of this test could have fs-verity. */
 function hasVerity(): boolean {
   using directory = openPath(scratch.path, O_RDONLY | O_DIRECTORY);
   return measureVerity(directory).state !== 'unsupported';
 }
 
-/** The sample, but the first file's data is said to be where the secret is. */
+function readSample(): Buffer {
+  return readFileSync(join(SHARED, 'sample/sample.cfs'));
+}
+
+/** Path of the object that the sample names first, below its store. */
+function firstObject(): string {
+  return /\/([0-9a-f]{2}\/[0-9a-f]{62})/.exec(readSample().toString('latin1'))![1]!;
+}
+
+/** The sample, but the first file's data is said to be where the secret is, if that is not so anyway. */
 function makeHostileImage(): string {
-  const bytes = readFileSync(join(SHARED, 'sample/sample.cfs'));
-  const [path] = /\/[0-9a-f]{2}\/[0-9a-f]{62}/.exec(bytes.toString('latin1'))!;
-  const hostile = `/${NAME}`;
-  assert.equal(hostile.length, path.length);
-  bytes.write(hostile, bytes.indexOf(path), 'latin1');
+  const bytes = readSample();
+  const path = firstObject();
+  assert.equal(NAME.length, path.length);
+  bytes.write(NAME, bytes.indexOf(path), 'latin1');
   writeFileSync(image, bytes, { mode: 0o644 });
   chmodSync(image, 0o644);
   return digestOfFile(image);
@@ -51,7 +61,7 @@ function makeHostileImage(): string {
 
 function makeOwnDirectory(name: string, fill: (path: string) => void): void {
   const path = join(own, name);
-  mkdirSync(path, { recursive: true });
+  mkdirSync(dirname(join(path, NAME)), { recursive: true });
   fill(path);
   chownSync(path, UID, UID);
 }
@@ -62,13 +72,13 @@ before(async () => {
     [closed, 0o700],
     [open, 0o755],
   ] as const) {
-    mkdirSync(directory);
+    mkdirSync(dirname(join(directory, NAME)), { recursive: true });
     writeFileSync(join(directory, NAME), SECRET, { mode: 0o600 });
     chmodSync(directory, mode);
   }
   makeOwnDirectory('hard', (path) => linkSync(join(closed, NAME), join(path, NAME))); // as without fs.protected_hardlinks
   makeOwnDirectory('symbolic', (path) => symlinkSync(join(open, NAME), join(path, NAME)));
-  makeOwnDirectory('relative', (path) => symlinkSync(`../../open/${NAME}`, join(path, NAME)));
+  makeOwnDirectory('relative', (path) => symlinkSync(relative(dirname(join(path, NAME)), join(open, NAME)), join(path, NAME)));
   makeOwnDirectory('file', (path) => writeFileSync(join(path, NAME), ''));
   makeOwnDirectory('point', () => {});
   chmodSync(own, 0o755);
@@ -123,6 +133,8 @@ interface Outcome {
   readonly what: string;
   /** Whether the secret was found in the mount. */
   readonly read: boolean;
+  /** What opening and reading the files of the mount failed with. */
+  readonly codes: readonly string[];
 }
 
 function attack({ stores, how = 'detached', bind }: Way): Promise<Outcome> {
@@ -142,13 +154,15 @@ function attack({ stores, how = 'detached', bind }: Way): Promise<Outcome> {
           if (how === 'open_tree, cloned') return keep(mount.openTreeClone(named));
           return named;
         };
+        const codes = new Set<string>();
         const search = (directory: string): boolean =>
           fs.readdirSync(directory, { withFileTypes: true }).some((entry) => {
             if (entry.isDirectory()) return search(here(directory, entry.name));
             if (!entry.isFile()) return false;
             try {
               return fs.readFileSync(here(directory, entry.name), 'latin1').includes(secret);
-            } catch {
+            } catch (error) {
+              codes.add((error as { code: string }).code);
               return false;
             }
           });
@@ -161,9 +175,9 @@ function attack({ stores, how = 'detached', bind }: Way): Promise<Outcome> {
           const fds = stores.map(openStore);
           const { mount: received } = connection.mountFile(keep(file.openPath(image, file.O_RDONLY)), fds);
           const read = search(`/proc/self/fd/${keep(received).raw}`);
-          return { what: 'mounted', read };
+          return { what: 'mounted', read, codes: [...codes] };
         } catch (error) {
-          return { what: (error as { code?: string }).code ?? String(error), read: false };
+          return { what: (error as { code?: string }).code ?? String(error), read: false, codes: [] };
         } finally {
           connection.close();
           for (const fd of opened) fd.close();
@@ -172,7 +186,7 @@ function attack({ stores, how = 'detached', bind }: Way): Promise<Outcome> {
       },
       { address: daemon.address, image, stores, how, bind: bind ?? null, secret: SECRET.trim() },
     )
-    .catch((error: Error & { code?: string }) => ({ what: error.code ?? error.message, read: false }));
+    .catch((error: Error & { code?: string }) => ({ what: error.code ?? error.message, read: false, codes: [] }));
 }
 
 for (const [name, way] of Object.entries({ ...READABLE, ...PATHS, ...NEVER })) {
@@ -183,8 +197,14 @@ for (const [name, way] of Object.entries({ ...READABLE, ...PATHS, ...NEVER })) {
 }
 
 for (const [name, way] of Object.entries(READABLE)) {
-  test(`there is no mount without fs-verity on the store: ${name}`, { skip }, async () => {
+  test(`there is no mount without fs-verity on the store: ${name}`, { skip: skip || verity }, async () => {
     assert.equal((await attack(way)).what, 'NotSupported');
+  });
+  test(`with it, what is not the object cannot be opened: ${name}`, { skip: skip || !verity }, async () => {
+    const { what, codes } = await attack(way);
+    assert.equal(what, 'mounted');
+    // The other objects are not there, or not for the caller.
+    assert.ok(codes.includes('EIO'), codes.join());
   });
 }
 
@@ -196,19 +216,20 @@ for (const [name, way] of Object.entries(PATHS)) {
 
 test('where the kernel already refuses, it does', { skip }, async () => {
   const outcomes: Record<string, string> = {};
+  const refused = verity ? 'mounted' : 'NotSupported';
   for (const [name, way] of Object.entries(NEVER)) outcomes[name] = (await attack(way)).what;
   assert.deepEqual(outcomes, {
     'a directory that only root may enter': 'EACCES',
     'the same, in a detached copy': 'EACCES',
     'the same, opened again through /proc/self/fd': 'EACCES',
     'the same, bound': 'EACCES',
-    'a symlink': 'NotSupported',
-    'a relative symlink': 'NotSupported',
-    'a file bound over a file of its own': 'NotSupported',
+    'a symlink': refused,
+    'a relative symlink': refused,
+    'a file bound over a file of its own': refused,
   });
 });
 
-test('a repository that must be checked is refused on this kernel, too', { skip: skip || hasVerity() }, async () => {
+test('a repository that must be checked is refused on this kernel, too', { skip: skip || verity }, async () => {
   const policy = policyText({
     digests: [digestOfFile(join(scratch.path, 'sample.cfs'))],
     repositories: { [repository]: 'verity' },

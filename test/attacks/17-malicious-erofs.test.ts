@@ -26,7 +26,7 @@ import { ROOT_NID, type SmallInode, directoryBlock, makeSmallErofs, rootWith } f
 const UID = 4734;
 const EACH = 120;
 /** Milliseconds for one answer; a machine that is busy with other things gets some. */
-const MAX_MS = 5_000;
+const MAX_MS = 5_000 * PATIENCE;
 /** A damaged image of some kilobytes may cost the service so much memory for good. KiB. */
 const MAX_GROWTH = 300_000;
 

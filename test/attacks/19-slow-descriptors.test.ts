@@ -36,7 +36,7 @@ let socketUser: Actor;
 let sockets: number;
 
 const countSockets = (): number => [...openFds(daemon.pid).values()].filter((target) => target.startsWith('socket:')).length;
-const serve = (who: Actor) => who.do(mountOnce, { address: daemon.address, image, timeoutMs: 4_000 });
+const serve = (who: Actor) => who.do(mountOnce, { address: daemon.address, image, timeoutMs: 2 * BOUND_MS });
 
 before(async () => {
   const digest = makeErofs(image, { 'hello.txt': 'hello\n' });

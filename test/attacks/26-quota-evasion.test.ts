@@ -11,6 +11,7 @@ import { type PrivateBus, startPrivateBus } from '../support/private-bus.js';
 import { type Daemon, startDaemon } from '../support/daemon.js';
 import { startFuse } from '../support/fuse-server.js';
 import { makeErofs, policyText } from '../support/images.js';
+import { PATIENCE } from '../support/machine.js';
 import type { Kit } from '../support/kit.js';
 import { joinParked } from '../support/parked.js';
 import { makeScratch } from '../support/scratch.js';
@@ -176,8 +177,8 @@ test('clones that the owner takes of mounts on their way count, though nobody wa
   const invader = await joinParked(daemon.pid, user, UID);
   actors.push(invader);
   // The invader always wins the race: between the arrival of a mount and its clone lie 20 ms.
-  const delay = await injectFault(daemon.pid, 'open_tree', 'delay_enter=20000', '1+');
-  const grabbing = invader.do(grab, { ms: 1_200 });
+  const delay = await injectFault(daemon.pid, 'open_tree', `delay_enter=${20_000 * PATIENCE}`, '1+');
+  const grabbing = invader.do(grab, { ms: 1_200 * PATIENCE });
   await user.do(
     ({ raw, rawCall, client, file }, { socket, image }) => {
       const fds = [file.openPath(image, file.O_RDONLY), client.ownUserns()];

@@ -101,13 +101,13 @@ function invade({ fs, file, mount, namespace, store }: Kit, { fuse, what, ms }: 
 /** Mounts again and again; counts what it got, and whether any of it was not the image. */
 function mountMany(
   { client, file, fs, mount }: Kit,
-  { address, image, times }: { address: string; image: string; times: number },
+  { address, image, times, timeoutMs }: { address: string; image: string; times: number; timeoutMs: number },
 ) {
   const result = { right: 0, foreign: 0, refused: 0, slowest: 0 };
   const fd = file.openPath(image, file.O_RDONLY);
   const directory = fs.mkdtempSync('/tmp/cfsmountd-parked-');
   for (let i = 0; i < times; i++) {
-    const connection = client.connect({ address, timeoutMs: 30_000 });
+    const connection = client.connect({ address, timeoutMs });
     const started = performance.now();
     try {
       const received = connection.mountFile(fd, []).mount;
@@ -128,6 +128,8 @@ function mountMany(
   return result;
 }
 
+const TIMEOUT_MS = 30_000 * PATIENCE;
+
 const threads = (): number => readdirSync(`/proc/${daemon.pid}/task`).length;
 
 for (const what of ['list', 'stage-tmpfs', 'stage-fuse', 'points-tmpfs', 'points-fuse', 'points-bind'] as const) {
@@ -143,12 +145,19 @@ for (const what of ['list', 'stage-tmpfs', 'stage-fuse', 'points-tmpfs', 'points
       const threadsBefore = threads();
       invader = await joinParked(daemon.pid, owner, 4769);
       // The invader always wins the race: between the arrival of a mount and its clone lie 20 ms.
-      const delay = what.startsWith('points') ? await injectFault(daemon.pid, 'open_tree', 'delay_enter=20000', '1+') : undefined;
-      const invasion = invader.do(invade, { fuse, what, ms: 2_500 });
+      const delay = what.startsWith('points')
+        ? await injectFault(daemon.pid, 'open_tree', `delay_enter=${20_000 * PATIENCE}`, '1+')
+        : undefined;
+      const invasion = invader.do(invade, { fuse, what, ms: 2_500 * PATIENCE });
       if (!what.startsWith('points')) await invasion;
       const [mounted, others] = await Promise.all([
-        owner.do(mountMany, { address: daemon.address, image, times: what.startsWith('points') ? 60 : 20 }),
-        victim.do(mountMany, { address: daemon.address, image, times: 60 }),
+        owner.do(mountMany, {
+          address: daemon.address,
+          image,
+          times: what.startsWith('points') ? 60 : 20,
+          timeoutMs: TIMEOUT_MS,
+        }),
+        victim.do(mountMany, { address: daemon.address, image, times: 60, timeoutMs: TIMEOUT_MS }),
       ]);
       const { root, made } = await invasion;
       await delay?.detach();
@@ -156,7 +165,7 @@ for (const what of ['list', 'stage-tmpfs', 'stage-fuse', 'points-tmpfs', 'points
       if (delay) assert.ok(mounted.refused > 0, 'the invader never won the race');
       assert.deepEqual(root, ['stage'], 'the parked namespace holds nothing but the stage');
       assert.equal(mounted.foreign, 0);
-      assert.ok(mounted.slowest < 25_000, `answered after ${mounted.slowest} ms`);
+      assert.ok(mounted.slowest < 25_000 * PATIENCE, `answered after ${mounted.slowest} ms`);
       assert.deepEqual([others.right, others.foreign, others.refused], [60, 0, 0]);
       assert.ok(others.slowest < 5_000 * PATIENCE, `another user waited ${others.slowest} ms`);
       assert.ok(threads() <= threadsBefore + 8, `${threads()} threads`);

@@ -233,4 +233,59 @@ export const DEFENCES_3: readonly Defence[] = [
       },
     ],
   },
+  {
+    row: 19,
+    file: '19-bus-flood',
+    defence: 'the bus is read however many calls are under way',
+    edits: [
+      {
+        source: 'daemon/transport/peer.ts',
+        find: '    const { sender } = message.header;\n    count(sender, 1);\n',
+        replace:
+          '    const { sender } = message.header;\n    count(sender, 1);\n    stream.pauseReading(total >= limits.total);\n',
+      },
+      {
+        source: 'daemon/transport/peer.ts',
+        find: '    if ((underWay.get(sender) ?? 0) >= limits.perSender) return',
+        replace: '    if (total > 4 * limits.total) return',
+      },
+      {
+        source: 'daemon/transport/peer.ts',
+        find: '    return total >= limits.total ? busy',
+        replace: '    return total > 4 * limits.total ? busy',
+      },
+    ],
+  },
+  {
+    row: 26,
+    file: '26-polkit-questions',
+    pattern: 'so many questions',
+    defence: 'questions to polkit are counted',
+    edits: [{ source: 'daemon/questions.ts', find: 'const MAX_PER_USER = 4;', replace: 'const MAX_PER_USER = 400;' }],
+  },
+  {
+    row: 27,
+    file: '27-deny-evasion',
+    defence: 'rules that deny look at who is behind the caller',
+    edits: [
+      {
+        source: 'policy/matching.ts',
+        find: ' || (rule.deny && caller.behind !== undefined && names(rule, caller.behind))',
+        replace: '',
+      },
+    ],
+  },
+  {
+    row: 27,
+    file: '27-trust-taken-back',
+    pattern: 'revoked while',
+    defence: 'signatures are judged again before the mount is handed out',
+    edits: [
+      {
+        source: 'daemon/methods/judge-image.ts',
+        find: 'judgedImage(image, facts, findSigners(service.current(), image.digest, options))',
+        replace: 'judgedImage(image, facts)',
+      },
+    ],
+  },
 ];

@@ -99,12 +99,12 @@ test('a mount that lives when trust is taken back is marked for its owner', () =
 });
 
 /** Policy files of the page, and what this version says of them. */
-const FILES: readonly (readonly [subsection: string, says: RegExp, status: number])[] = [
-  ["A team's images", /^2 rules: all is well\n$/, 0],
-  ["A whole host's signed images", /^\/.*:3: rule "signed images": signature is not supported yet; take it out\n$/, 1],
-  ['One user, one image', /^1 rule: all is well\n$/, 0],
+const FILES: readonly (readonly [subsection: string, says: RegExp])[] = [
+  ["A team's images", /^2 rules: all is well\n$/],
+  ["A whole host's signed images", /^1 rule: all is well\n$/],
+  ['One user, one image', /^1 rule: all is well\n$/],
 ];
-for (const [subsection, says, status] of FILES) {
+for (const [subsection, says] of FILES) {
   test(`the policy file of the manual page: ${subsection}`, () => {
     makeErofs(join(scratch.path, 'base.erofs'), { x: 'x' });
     const file = displaysOf(subsection).find((text) => text.includes('[[rule]]'))!;
@@ -112,6 +112,6 @@ for (const [subsection, says, status] of FILES) {
     const copy = `mkdir -p /etc/cfsmountd/policy.d && cp ${join(scratch.path, 'example.toml')} /etc/cfsmountd/policy.d/team.toml`;
     const [, outcome] = tryOut([copy, 'cfsctl policy validate']);
     assert.match(outcome!.output, says);
-    assert.equal(outcome!.status, status);
+    assert.equal(outcome!.status, 0);
   });
 }

@@ -130,7 +130,7 @@ for (const transport of TRANSPORTS) {
         },
         { address: setting.addressOf(transport) },
       );
-      assert.equal(because, `deny: rule "left to polkit" asks polkit to grant ${ACTION}`);
+      assert.equal(because, `ask: rule "left to polkit" asks polkit to grant ${ACTION}`);
       assert.equal(agent.asked.length, 0);
     });
   });

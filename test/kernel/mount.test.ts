@@ -60,6 +60,36 @@ test('a tmpfs is made, attached, described by statmount, and taken away', async 
   );
 });
 
+test('attributes of a mount and of what is mounted on it are changed together, or those of the one alone', async () => {
+  const seen = await actor.do(({ mount, mountInfo, fs, file }) => {
+    const tmpfs = () => {
+      const context = mount.fsopen('tmpfs');
+      mount.fsconfigCreate(context);
+      const made = mount.fsmount(context, 0);
+      context.close();
+      return made;
+    };
+    const directory = fs.mkdtempSync('/tmp/cfsmountd-kernel-');
+    const [below, above] = [tmpfs(), tmpfs()];
+    const nodev = () => [below, above].map((each) => mountInfo.statmountFd(each).attributes & mount.MOUNT_ATTR_NODEV);
+    try {
+      mount.moveMount(below, null, directory);
+      file.makeDirectoryAt(below, 'd', 0o755);
+      mount.moveMount(above, below, 'd');
+      mount.mountSetattr(below, { set: mount.MOUNT_ATTR_NODEV });
+      const alone = nodev();
+      mount.mountSetattrAll(below, { set: mount.MOUNT_ATTR_NODEV });
+      return { alone, all: nodev() };
+    } finally {
+      above.close();
+      below.close();
+      mount.umount2(directory, mount.MNT_DETACH);
+      fs.rmdirSync(directory);
+    }
+  }, null);
+  assert.deepEqual(seen, { alone: [0x4, 0], all: [0x4, 0x4] });
+});
+
 test('what the kernel logs about a refused configuration is in the error', async () => {
   const message = await actor.do(({ mount }) => {
     const context = mount.fsopen('tmpfs');

@@ -4,6 +4,7 @@ import { addressOf, bind } from '../../core/kernel/libc.js';
 import { waitReady } from '../../core/kernel/poll.js';
 import { connectStream, receive, send } from '../../core/kernel/socket.js';
 import { clientHello } from '../../core/wire/sasl-client.js';
+import { PATIENCE } from './machine.js';
 
 export interface RawConnection {
   readonly socket: OwnedFd;
@@ -77,7 +78,7 @@ export function connectAuthenticated(path: string): RawConnection {
   connection.send(clientHello());
   let text = '';
   while (!text.includes('AGREE_UNIX_FD\r\n')) {
-    const got = connection.receive(5_000);
+    const got = connection.receive(5_000 * PATIENCE);
     if (got === null || got === 'timeout') throw new Error(`authentication failed after: ${text}`);
     text += got.bytes.toString('latin1');
   }
