@@ -66,8 +66,8 @@ function addLayer(context: Fd, key: string, layer: Fd): void {
   try {
     fsconfigFd(context, key, layer);
   } catch (error) {
-    // Before Linux 6.13 a layer has to be a string.
-    if (!isErrno(error, 'EINVAL')) throw error;
+    // Before Linux 6.13 a layer has to be a string, and there is no such parameter as a descriptor that is a mere path.
+    if (!isErrno(error, 'EINVAL', 'EBADF')) throw error;
     fsconfigString(context, key, procPath(layer));
   }
 }

@@ -39,9 +39,7 @@ function hasVerity(): boolean {
   return measureVerity(directory).state !== 'unsupported';
 }
 
-function readSample(): Buffer {
-  return readFileSync(join(SHARED, 'sample/sample.cfs'));
-}
+const readSample = (): Buffer => readFileSync(join(SHARED, 'sample/sample.cfs'));
 
 /** Path of the object that the sample names first, below its store. */
 function firstObject(): string {
@@ -68,13 +66,10 @@ function makeOwnDirectory(name: string, fill: (path: string) => void): void {
 
 before(async () => {
   if (skip) return;
-  for (const [directory, mode] of [
-    [closed, 0o700],
-    [open, 0o755],
-  ] as const) {
+  for (const directory of [closed, open]) {
     mkdirSync(dirname(join(directory, NAME)), { recursive: true });
     writeFileSync(join(directory, NAME), SECRET, { mode: 0o600 });
-    chmodSync(directory, mode);
+    chmodSync(directory, directory === open ? 0o755 : 0o700);
   }
   makeOwnDirectory('hard', (path) => linkSync(join(closed, NAME), join(path, NAME))); // as without fs.protected_hardlinks
   makeOwnDirectory('symbolic', (path) => symlinkSync(join(open, NAME), join(path, NAME)));
