@@ -192,7 +192,7 @@ test('clones that the owner takes of mounts on their way count, though nobody wa
     },
     { socket: daemon.socket, image },
   );
-  const grabbed = await grabbing.finally(delay.detach);
+  const grabbed = await grabbing.finally(() => delay.detach());
   assert.deepEqual({ grabbed, live: liveMounts() }, { grabbed: LIMIT, live: LIMIT });
   assert.deepEqual(await take(user, 1), FULL);
 });
