@@ -174,10 +174,9 @@ function grab({ fs, file, mount, namespace, stat, store }: Kit, { ms }: { ms: nu
 test('clones that the owner takes of mounts on their way count, though nobody was given the mounts', async () => {
   await take(user, 1);
   await user.do(closeStored, 'mounts');
-  const invader = await joinParked(daemon.pid, user, UID);
-  actors.push(invader);
-  // The invader always wins the race: between the arrival of a mount and its clone lie 20 ms.
-  const delay = await injectFault(daemon.pid, 'open_tree', `delay_enter=${20_000 * PATIENCE}`, '1+');
+  const invader = actors[actors.push(await joinParked(daemon.pid, user, UID)) - 1]!;
+  const wait = `delay_enter=${20_000 * PATIENCE}`; // microseconds: the invader always wins the race between the arrival of a mount and its clone
+  const delay = await injectFault(daemon.pid, 'open_tree', wait, '1+');
   const grabbing = invader.do(grab, { ms: 1_200 * PATIENCE });
   await user.do(
     ({ raw, rawCall, client, file }, { socket, image }) => {
@@ -192,7 +191,8 @@ test('clones that the owner takes of mounts on their way count, though nobody wa
     },
     { socket: daemon.socket, image },
   );
-  const grabbed = await grabbing.finally(() => delay.detach());
+  const grabbed = await grabbing;
+  await delay.detach();
   assert.deepEqual({ grabbed, live: liveMounts() }, { grabbed: LIMIT, live: LIMIT });
   assert.deepEqual(await take(user, 1), FULL);
 });
