@@ -65,6 +65,7 @@ export interface MountClient extends Disposable {
   mountFileAsync(file: Fd, objects: readonly Fd[], options?: MountOptions): Promise<ReceivedMount>;
   /** What the policy says, and why. Mounts nothing. */
   checkImage(image: string, options?: ImageOptions): CheckReport;
+  checkImageAsync(image: string, options?: ImageOptions): Promise<CheckReport>;
   checkFile(file: Fd, objects: readonly Fd[], options?: ImageOptions): CheckReport;
   /** The images the caller may mount. */
   listImages(): ImageEntry[];
@@ -92,8 +93,8 @@ export function createMountClient(connection: Connection, address: string): Moun
     mountFile: (file, objects, options) => inUserns(options, (userns) => perform(mountFile(file, objects, userns, options))),
     mountFileAsync: (file, objects, options) =>
       inUserns(options, (userns) => performAsync(mountFile(file, objects, userns, options))),
-    checkImage: (image, options) =>
-      perform(exchange('CheckImage', [image, writeOptions(options)], [], onlyDict(decodeCheckReport))),
+    checkImage: (image, options) => perform(checkImage(image, options)),
+    checkImageAsync: (image, options) => performAsync(checkImage(image, options)),
     checkFile: (file, objects, options) => perform(checkFile(file, objects, options)),
     listImages: () => perform(exchange('ListImages', [[]], [], onlyDict(decodeImageEntries))),
     listMounts: () => perform(exchange('ListMounts', [[]], [], onlyDict(decodeMountEntries))),
@@ -129,6 +130,10 @@ function mountImage(image: string, userns: Fd, options: ImageOptions = {}): Exch
 function mountFile(file: Fd, objects: readonly Fd[], userns: Fd, options: ImageOptions = {}): Exchange<ReceivedMount> {
   const fds = [userns, file, ...objects];
   return mayAsk(exchange('MountFile', [1, objects.map((_, index) => index + 2), 0, writeOptions(options)], fds, readMount));
+}
+
+function checkImage(image: string, options: ImageOptions = {}): Exchange<CheckReport> {
+  return exchange('CheckImage', [image, writeOptions(options)], [], onlyDict(decodeCheckReport));
 }
 
 function checkFile(file: Fd, objects: readonly Fd[], options: ImageOptions = {}): Exchange<CheckReport> {

@@ -99,7 +99,7 @@ export function formatIsoTime(milliseconds: number): string | null {
   return Number.isNaN(date.getTime()) ? null : date.toISOString();
 }
 
-const COLOURS = { green: 32, red: 31 } as const;
+const COLOURS = { green: 32, red: 31, yellow: 33 } as const;
 
 /** Coloured for a terminal whose owner did not say NO_COLOR (no-color.org). For text of our own only: it is not escaped any more. */
 export function paint(colour: keyof typeof COLOURS, text: string): string {

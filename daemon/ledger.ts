@@ -4,7 +4,8 @@ import type { OwnedFd } from '../core/kernel/fd.js';
 import { createMemfd } from '../core/kernel/file.js';
 import { createInotify } from '../core/kernel/inotify.js';
 import { openMountTable, type MountTable } from './mount-table.js';
-import { notify, type Inherited } from './notify.js';
+import type { Inherited } from '../core/kernel/inherited.js';
+import { notify } from './notify.js';
 
 const INOTIFY = 'mounts-inotify';
 const TABLE = 'mounts-table';

@@ -4,6 +4,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { OwnedFd } from '../core/kernel/fd.js';
+import { inheritedFds } from '../core/kernel/inherited.js';
 import { openAccounts } from './accounts.js';
 import { createCallerFds, type CallerFds } from './closer.js';
 import type { Config } from './config.js';
@@ -17,7 +18,7 @@ import { listenOn } from './listen.js';
 import type { Log } from './log.js';
 import { trackMountsInMaking } from './making.js';
 import { createMeasurer } from './measure.js';
-import { inheritedFds, notify, startWatchdog } from './notify.js';
+import { notify, startWatchdog } from './notify.js';
 import { createParking } from './parking.js';
 import { createAuthority } from './polkit.js';
 import { openPolicy } from './policy-holder.js';

@@ -14,6 +14,7 @@ const programs = [
   { in: 'daemon/worker/worker.ts', out: 'cfsmountd-worker.cjs', loaded: false },
   { in: 'client/cfsctl.ts', out: 'cfsctl', loaded: true },
   { in: 'client/store/file-worker.ts', out: 'cfsctl-worker.cjs', loaded: false },
+  { in: 'client/cfs-overlay.ts', out: 'cfs-overlay', loaded: true },
   { in: 'client/offline.ts', out: 'cfsctl-offline.cjs', loaded: true },
 ];
 

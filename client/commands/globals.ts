@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import type { ConnectOptions } from '../connect.js';
 import { type MountClient, connect } from '../mount-client.js';
 
 export interface GlobalOptions {
@@ -9,8 +10,12 @@ export interface GlobalOptions {
 
 /** Connects as the options before the command say. Throws `RequestError`. */
 export function connectFor(command: Command): MountClient {
+  return connect(connectOptionsOf(command));
+}
+
+export function connectOptionsOf(command: Command): ConnectOptions {
   const { address, timeout } = command.optsWithGlobals<GlobalOptions>();
-  return connect({ address, timeoutMs: timeout * 1000 });
+  return { address, timeoutMs: timeout * 1000 };
 }
 
 export function wantsJson(command: Command): boolean {

@@ -3,7 +3,7 @@ import { realpathSync } from 'node:fs';
 import { formatBytes, formatCount, formatFields, formatJson, print, printBytes } from '../output.js';
 import { requireName } from '../repository/find-image.js';
 import { type OpenOptions, type Repository, openRepository } from '../repository/repository.js';
-import type { RepositoryOptions } from '../repository/run.js';
+import { type RepositoryOptions, followWithStore } from '../repository/run.js';
 import { importOci } from './import-oci.js';
 import { OCI_LIMITS } from './limits.js';
 import { type OciRecord, isOciId, listOciNames, readOciRecord } from './records.js';
@@ -30,6 +30,7 @@ export async function runOciImport(path: string, name: string, options: OciImpor
   using repository = open(options, 'create');
   const { skipDevices } = options;
   const { record, written } = await importOci(repository, source, image, name, { skipDevices, limits: OCI_LIMITS });
+  followWithStore(repository, options);
   const where = realpathSync(repository.path);
   const trust = `cfsctl policy trust ${record.image} --name ${ruleNameOf(name)}`;
   if (options.json) {

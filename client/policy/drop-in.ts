@@ -1,21 +1,9 @@
 // Policy files of one rule, written and removed by cfsctl.
-import { randomBytes } from 'node:crypto';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { changeMode, fsync, renameAt } from '../../core/kernel/durable.js';
 import { SyscallError } from '../../core/kernel/error.js';
-import {
-  O_CREAT,
-  O_DIRECTORY,
-  O_EXCL,
-  O_RDONLY,
-  O_RDWR,
-  openBeneath,
-  openPath,
-  unlinkAt,
-  writeAllAt,
-} from '../../core/kernel/file.js';
 import { RequestError } from '../../core/wire/errors.js';
+import { removeFile, writeWholeFile } from '../whole-file.js';
 
 /** A name that can stand in a file name and a rule as it is. */
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
@@ -46,19 +34,7 @@ export function composeRule({ name, digest, users, groups }: NewRule): string {
 export function writeDropIn(directory: string, path: string, text: string): void {
   orExplain(`${path} cannot be written`, () => {
     mkdirSync(directory, { recursive: true, mode: 0o755 });
-    using place = openPath(directory, O_RDONLY | O_DIRECTORY);
-    const interim = `.cfsctl-${randomBytes(8).toString('hex')}.tmp`;
-    using file = openBeneath(place, interim, O_RDWR | O_CREAT | O_EXCL, 0o600);
-    try {
-      writeAllAt(file, Buffer.from(text), 0);
-      changeMode(file, 0o644);
-      fsync(file);
-      renameAt(place, interim, place, path.slice(path.lastIndexOf('/') + 1));
-    } catch (error) {
-      unlinkAt(place, interim);
-      throw error;
-    }
-    fsync(place);
+    writeWholeFile(path, text, 0o644);
   });
 }
 
@@ -76,12 +52,8 @@ export function findDropIn(path: string): boolean {
 }
 
 /** Throws `RequestError`. */
-export function removeDropIn(directory: string, path: string): void {
-  orExplain(`${path} cannot be removed`, () => {
-    using place = openPath(directory, O_RDONLY | O_DIRECTORY);
-    unlinkAt(place, path.slice(path.lastIndexOf('/') + 1));
-    fsync(place);
-  });
+export function removeDropIn(path: string): void {
+  orExplain(`${path} cannot be removed`, () => removeFile(path));
 }
 
 function orExplain(what: string, run: () => void): void {

@@ -158,7 +158,7 @@ export function runPolicyUntrust(name: string, options: Pick<TrustOptions, 'poli
     throw new RequestError('Failed', `there is no rule ${name} of cfsctl policy trust in ${directory}`, {
       hint: 'cfsctl policy show tells where each rule stands',
     });
-  removeDropIn(directory, path);
+  removeDropIn(path);
   const reloaded = options.reload();
   if (json) print(formatJson({ file: path, name, reloaded }));
   else if (!reloaded) print(NO_SERVICE);

@@ -3,7 +3,8 @@ import { realpathSync } from 'node:fs';
 import { RequestError } from '../../core/wire/errors.js';
 import { idOfName, removeOciRef, setOciRef } from '../oci/names.js';
 import { onlyIdOf } from '../oci/records.js';
-import { formatBytes, formatCount, formatFields, formatJson, print, printPieces } from '../output.js';
+import { formatBytes, formatCount, formatFields, formatJson, print, printError, printPieces } from '../output.js';
+import { updateStore } from '../podman/update-store.js';
 import { findImage, requireName } from './find-image.js';
 import { inspectRepository } from './fsck.js';
 import { collectGarbage } from './gc.js';
@@ -61,6 +62,13 @@ export function runTag(image: string, name: string, options: RepositoryOptions):
     if (id === undefined) removeOciRef(root, name);
     else setOciRef(root, name, id);
   });
+  followWithStore(repository, options);
+}
+
+/** After what may have changed which OCI images there are. */
+export function followWithStore(repository: Repository, { timeoutMs }: RepositoryOptions): void {
+  for (const { name, because } of updateStore(repository, timeoutMs))
+    printError(`cfsctl: the store for podman has no image ${name}: ${because}\n`);
 }
 
 export function runRm(names: readonly string[], options: RepositoryOptions): void {
@@ -71,6 +79,7 @@ export function runRm(names: readonly string[], options: RepositoryOptions): voi
     return removeRef(repository.root, name) || wasOci;
   };
   const missing = names.filter((name) => !atRepository(repository.path, () => remove(name)));
+  followWithStore(repository, options);
   if (missing.length === 0) return;
   throw new RequestError('NoSuchImage', `the repository ${repository.path} has no name ${missing.join(', ')}`, {
     hint: names.length > missing.length ? 'the other names are removed' : undefined,
@@ -93,6 +102,7 @@ export function runGc({ keep, ...options }: GcCommandOptions): void {
     keep: kept,
   });
   const { dryRun } = options;
+  if (!dryRun) followWithStore(repository, options);
   if (options.json) return print(formatJson({ dryRun, images, ociImages, objects, bytes: BigInt(bytes), mounted }));
   printPieces([
     ...ociImages.map((id) => `${dryRun ? 'would forget' : 'forgot'} the OCI image ${id}\n`),

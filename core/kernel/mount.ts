@@ -91,6 +91,11 @@ export function openTreeClone(at: Fd, path = ''): OwnedFd {
   return OwnedFd.adopt(openTreeCall(at.raw, path, flags));
 }
 
+/** As `openTreeClone`, with all mounts below it. */
+export function openTreeCloneAll(at: Fd): OwnedFd {
+  return OwnedFd.adopt(openTreeCall(at.raw, '', OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE));
+}
+
 /** Attaches a detached mount at a path below a directory, or at an absolute path. */
 export function moveMount(mount: Fd, directory: Fd | null, path: string): void {
   moveMountCall(mount.raw, '', directory?.raw ?? AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH);

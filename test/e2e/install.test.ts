@@ -44,14 +44,20 @@ const EVERYTHING = [
   'usr/lib/systemd/system/cfsmountd.service',
   'usr/lib/systemd/system/cfsmountd.socket',
   'usr/lib/systemd/system-preset/90-cfsmountd.preset',
+  'usr/lib/systemd/user/cfsctl-attach-store.service',
   'usr/lib/systemd/user/cfsctl-attach@.service',
+  'usr/lib/systemd/user/cfsctl-volume-plugin.service',
+  'usr/lib/systemd/user/cfsctl-volume-plugin.socket',
   'usr/lib/tmpfiles.d/cfsmountd.conf',
   'usr/sbin/cfsmountd',
   'usr/share/bash-completion/completions/cfsctl',
   'usr/share/dbus-1/system-services/org.composefs.Mount1.service',
   'usr/share/dbus-1/system.d/org.composefs.Mount1.conf',
   'usr/share/cfsmountd/policy.schema.json',
+  'usr/share/doc/cfsmountd/examples/site.volume',
+  'usr/share/doc/cfsmountd/examples/web.container',
   'usr/share/doc/cfsmountd/hardening.md',
+  'usr/share/doc/cfsmountd/podman.md',
   'usr/share/doc/cfsmountd/third-party.txt',
   'usr/share/fish/vendor_completions.d/cfsctl.fish',
   'usr/share/man/man1/cfsctl.1',
@@ -140,7 +146,8 @@ function complaintsOf(...words: string[]): string[] {
 test('systemd-analyze verify has nothing to say of the units, their manual pages included', () => {
   const units = join(prefix, 'lib/systemd');
   assert.deepEqual(complaintsOf('verify', join(units, 'system/cfsmountd.service'), join(units, 'system/cfsmountd.socket')), []);
-  assert.deepEqual(complaintsOf('--user', 'verify', join(units, 'user/cfsctl-attach@.service')), []);
+  for (const unit of ['attach@.service', 'attach-store.service', 'volume-plugin.service', 'volume-plugin.socket'])
+    assert.deepEqual(complaintsOf('--user', 'verify', join(units, `user/cfsctl-${unit}`)), []);
 });
 
 test('systemd-analyze security: 2.5 at most', () => {
