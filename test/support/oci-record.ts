@@ -16,12 +16,13 @@ export interface TestImage {
 /** Imports a tree under a name, with an OCI configuration for it. */
 export function importTree(repository: string, tree: string, name: string, config: object = {}): TestImage {
   const { digest } = JSON.parse(run(CFSCTL, '--json', 'import', '--repo', repository, tree, name)) as { digest: string };
+  const diffIds = [digest, `sha256:${'2'.repeat(64)}`];
   const text = JSON.stringify({
     architecture: 'amd64',
     os: 'linux',
     created: '2025-06-01T12:00:00.5Z',
     config: { Cmd: ['/bin/sh'], Env: ['PATH=/bin'], Labels: { made: 'by hand' } },
-    rootfs: { type: 'layers', diff_ids: [digest, `sha256:${'2'.repeat(64)}`] },
+    rootfs: { type: 'layers', diff_ids: diffIds },
     history: [{ created: '2025-06-01T12:00:00Z', created_by: 'ADD' }, { created_by: 'COPY' }],
     ...config,
   });
@@ -32,7 +33,13 @@ export function importTree(repository: string, tree: string, name: string, confi
   writeFileSync(join(record, 'manifest.json'), '{}');
   writeFileSync(
     join(record, 'image.json'),
-    JSON.stringify({ version: 1, image: digest, layers: [], platform: 'linux/amd64', imported: '2025-06-02T00:00:00Z' }),
+    JSON.stringify({
+      version: 1,
+      image: digest,
+      layers: diffIds.map((diffId) => ({ diffId, size: 1024 })),
+      platform: 'linux/amd64',
+      imported: '2025-06-02T00:00:00Z',
+    }),
   );
   const ref = join(repository, 'oci/refs', name);
   mkdirSync(dirname(ref), { recursive: true });
