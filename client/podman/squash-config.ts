@@ -2,50 +2,9 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { RequestError } from '../../core/wire/errors.js';
+import { CONFIG } from './config-schema.js';
 
-/** RFC 3339. One time that podman cannot parse would make all images of a store unreadable. */
-const TIME =
-  /^\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,9})?(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)$/;
 const EPOCH = '1970-01-01T00:00:00Z';
-
-const time = z.string().refine((text) => TIME.test(text) && !Number.isNaN(Date.parse(text)), 'it is no time');
-const strings = z.array(z.string()).nullish();
-const names = z.record(z.string(), z.looseObject({})).nullish();
-
-/** What podman parses, so that one image cannot make it fail for all; the rest is handed on as it is. */
-const CONFIG = z.looseObject({
-  architecture: z.string(),
-  os: z.string(),
-  created: time.nullish(),
-  author: z.string().optional(),
-  config: z
-    .looseObject({
-      User: z.string().nullish(),
-      ExposedPorts: names,
-      Env: strings,
-      Entrypoint: strings,
-      Cmd: strings,
-      Volumes: names,
-      WorkingDir: z.string().nullish(),
-      Labels: z.record(z.string(), z.string()).nullish(),
-      StopSignal: z.string().nullish(),
-      Shell: strings,
-      OnBuild: strings,
-    })
-    .nullish(),
-  rootfs: z.looseObject({ diff_ids: z.array(z.string()) }),
-  history: z
-    .array(
-      z.looseObject({
-        created: time.nullish(),
-        created_by: z.string().optional(),
-        author: z.string().optional(),
-        comment: z.string().optional(),
-        empty_layer: z.boolean().optional(),
-      }),
-    )
-    .nullish(),
-});
 
 export interface SquashedImage {
   /** 64 hex digits. */

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import {
   chmodSync,
   existsSync,
+  lstatSync,
   mkdirSync,
   readFileSync,
   readdirSync,
@@ -17,7 +18,7 @@ import { isErrno } from '../../core/kernel/error.js';
 import type { Fd, OwnedFd } from '../../core/kernel/fd.js';
 import { O_CREAT, O_DIRECTORY, O_RDONLY, O_RDWR, openPath, writeAllAt } from '../../core/kernel/file.js';
 import { tryRecordLock } from '../../core/kernel/record-lock.js';
-import { whyReplaceable } from '../../core/kernel/trusted-path.js';
+import { whyEntriesReplaceable, whyReplaceable } from '../../core/kernel/trusted-path.js';
 import { RequestError } from '../../core/wire/errors.js';
 import { pause } from '../deadline.js';
 
@@ -53,6 +54,9 @@ export function openForWriting(store: string, timeoutMs: number): OwnedFd {
 
 /** What root writes goes where links lead: not where another user can change things meanwhile. */
 function requireOwn(store: string): void {
+  const isRoot = process.geteuid?.() === 0;
+  // Before anything is made: another user could put a link in its place, and have the mode of what that leads to changed.
+  if (isRoot) requireRootsAlone(whyEntriesReplaceable(directoryAbove(resolve(store))));
   if (!existsSync(store)) mkdirSync(dirname(resolve(store)), { recursive: true });
   makeOpenDirectory(store);
   // What is not listed gets removed: podman's own storage must never be taken for a store of ours.
@@ -61,9 +65,18 @@ function requireOwn(store: string): void {
     throw new RequestError('BadRequest', `${store} is neither empty nor a store that cfsctl made`, {
       hint: 'name a new directory',
     });
-  const why = process.geteuid?.() === 0 ? whyReplaceable(resolve(store)) : undefined;
-  if (why !== undefined)
-    throw new RequestError('BadRequest', `${why}; root writes only where nobody else can`, { hint: 'name another directory' });
+  if (isRoot) requireRootsAlone(whyReplaceable(resolve(store)));
+}
+
+/** The lowest of those above a path that is there. */
+function directoryAbove(path: string): string {
+  const above = dirname(path);
+  return lstatSync(above, { throwIfNoEntry: false }) === undefined ? directoryAbove(above) : above;
+}
+
+function requireRootsAlone(why: string | undefined): void {
+  if (why === undefined) return;
+  throw new RequestError('BadRequest', `${why}; root writes only where nobody else can`, { hint: 'name another directory' });
 }
 
 /** Puts a file in place of what may have its name. Its bytes are on the disk before its name is. */

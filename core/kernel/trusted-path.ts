@@ -22,7 +22,12 @@ export function whyReplaceable(path: string): string | undefined {
   if (status.type === 'symlink') return `${path} is a symbolic link`;
   const own = writers(status);
   if (own) return `${path} ${own}; chown root and chmod go-w it`;
-  for (let directory = dirname(path); ; directory = dirname(directory)) {
+  return whyEntriesReplaceable(dirname(path));
+}
+
+/** As `whyReplaceable`, for what root would make in a directory. */
+export function whyEntriesReplaceable(path: string): string | undefined {
+  for (let directory = path; ; directory = dirname(directory)) {
     const above = statAt(null, directory);
     const why = above.permissions & STICKY && above.uid === 0 ? undefined : writers(above);
     if (why) return `${directory} ${why}`;

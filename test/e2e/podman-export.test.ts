@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import {
   chmodSync,
+  chownSync,
   cpSync,
   existsSync,
   mkdirSync,
@@ -177,6 +178,17 @@ test('only a directory that is empty or ours is written to, and as root only one
   assert.match(exportStore(open).stderr, /writable by others/);
   symlinkSync(store, at('link'));
   assert.match(exportStore(at('link')).stderr, /is a symbolic link/);
+});
+
+test('as root nothing is made where another user could put a link in its place', () => {
+  const home = at('home');
+  mkdirSync(home);
+  chownSync(home, 4712, 4712);
+  for (const name of ['store', 'deep/store']) assert.match(exportStore(join(home, name)).stderr, /belongs to uid 4712/);
+  assert.deepEqual(readdirSync(home), []);
+  symlinkSync(at('somewhere'), at('way'));
+  assert.equal(exportStore(at('way', 'store')).status, 1);
+  assert.equal(existsSync(at('somewhere')), false);
 });
 
 test('a reader that keeps the locks does not stop the administrator', async () => {
