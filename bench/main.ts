@@ -7,6 +7,7 @@ import { measureEndToEnd } from './end-to-end.js';
 import { measureFloor } from './floor.js';
 import { measureLists } from './lists.js';
 import { measureMkfs } from './mkfs.js';
+import { measureOci } from './oci.js';
 import { measureProcess } from './process.js';
 import { measurePodman } from './podman.js';
 import { describeMachine, printSection, writeResults } from './report.js';
@@ -25,13 +26,14 @@ const PARTS: Readonly<Record<string, Part>> = {
   e: measureDaemon,
   f: measureMkfs,
   g: measureLists,
-  h: measurePodman,
+  h: measureOci,
+  i: measurePodman,
 };
 
 const USAGE = `usage: node build/bench/main.js [--only=a,b,…] [--seed=N] [--out=FILE]
 
   a floor   b end to end   c cfsctl as a process   d reading a tree   e daemon: start and memory
-  f mkfs and digest   g lists of digests   h podman run`;
+  f mkfs and digest   g lists of digests   h container images   i podman run`;
 
 function readOptions(): { parts: [string, Part][]; seed: number; out: string } {
   const options = { only: { type: 'string' }, seed: { type: 'string' }, out: { type: 'string' } } as const;

@@ -32,7 +32,7 @@ export async function measurePodman(): Promise<Section> {
   const names = Object.keys(samples);
   const rounds = (name: string): number[][] => (samples[name] ?? []).map((each) => [each]);
   return {
-    id: 'h',
+    id: 'i',
     title: 'podman run --rm IMAGE true, rootless',
     figures: [
       ...names.map((name) => figure(name, 'ms', samples[name] ?? [])),
