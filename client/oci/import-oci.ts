@@ -13,10 +13,10 @@ import { type ObjectStore, type WrittenObjects, objectStoreIn } from '../store/o
 import { workerScript } from '../store/worker-script.js';
 import { createBudget } from './budget.js';
 import { createContents } from './contents.js';
-import { isCovered } from './layer/cover.js';
+import { createCover } from './layer/cover.js';
 import { type FinishOptions, type Layer, applyLayer, finishTree } from './layer/merge.js';
 import { readLayer } from './layer/read.js';
-import { type LayerDirectory, newLayerDirectory } from './layer/tree.js';
+import { newLayerDirectory } from './layer/tree.js';
 import type { OciLimits } from './limits.js';
 import { composeManifest } from './manifest.js';
 import { setOciRef } from './names.js';
@@ -104,7 +104,7 @@ async function readLayers(
   const budget = createBudget(limits, packed);
   using progress = showProgress('importing', packed);
   const read: { layer: Layer; size: number }[] = [];
-  const above: LayerDirectory[] = [];
+  const above = createCover();
   const wanted = new Set<string>();
   for (const layer of image.layers.toReversed()) {
     const done = await readLayer(source, layer, {
@@ -112,10 +112,10 @@ async function readLayers(
       contents,
       wanted,
       advance: progress.advance,
-      isCovered: (parts) => isCovered(parts, above),
+      isCovered: above.hides,
     });
     read.unshift(done);
-    above.push(done.layer.root);
+    above.add(done.layer.root);
   }
   return read;
 }
