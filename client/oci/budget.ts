@@ -6,6 +6,8 @@ export interface Budget {
   addEntry(): void;
   /** Bytes that stay in memory. */
   addText(bytes: number): void;
+  /** Bytes of a layer as they are stored: what they allow is allowed when they have been read. */
+  addPacked(bytes: number): void;
   /** Bytes of a layer, unpacked. */
   addUnpacked(bytes: number): void;
   /** So many bytes are said to follow. */
@@ -14,13 +16,13 @@ export interface Budget {
   remember(): () => void;
 }
 
-/** `packed`: bytes of all layers as they are stored. */
+/** `packed`: bytes of all layers as they are said to be stored, holes included. */
 export function createBudget(limits: OciLimits, packed: number): Budget {
-  const mostUnpacked = Math.max(limits.unpackedBytes, packed * limits.ratio);
-  let used = { entries: 0, text: 0, unpacked: 0 };
-  const requireUnpacked = (bytes: number): void => {
-    if (bytes > mostUnpacked)
-      throw new FormatError('too-large', `unpacked, the layers have more than ${mostUnpacked} bytes; packed they have ${packed}`);
+  let used = { entries: 0, text: 0, packed: 0, unpacked: 0 };
+  const requireUnpacked = (bytes: number, of: number): void => {
+    const most = Math.max(limits.unpackedBytes, of * limits.ratio);
+    if (bytes > most)
+      throw new FormatError('too-large', `unpacked, the layers have more than ${most} bytes; packed they have ${of}`);
   };
   return {
     addEntry() {
@@ -36,11 +38,12 @@ export function createBudget(limits: OciLimits, packed: number): Budget {
           `names, targets and attributes of the layers have more than ${limits.textBytes} bytes`,
         );
     },
+    addPacked: (bytes) => void (used.packed += bytes),
     addUnpacked(bytes) {
       used.unpacked += bytes;
-      requireUnpacked(used.unpacked);
+      requireUnpacked(used.unpacked, used.packed);
     },
-    expectUnpacked: (bytes) => requireUnpacked(used.unpacked + bytes),
+    expectUnpacked: (bytes) => requireUnpacked(used.unpacked + bytes, packed),
     remember() {
       const before = { ...used };
       return () => void (used = { ...before });

@@ -67,6 +67,13 @@ test('unpacked bytes: a bomb of zstd, too', async () => {
   await assert.rejects(importWith(limits, { tar: bomb, packing: 'zstd' }), /unpacked, the layers have more than/);
 });
 
+test('unpacked bytes: what follows a bomb, holes of a file perhaps, allows it nothing', async () => {
+  const limits = { unpackedBytes: 1 << 20, ratio: 10 };
+  const tar = tarFile({ name: 'f', data: Buffer.alloc(64 << 20) });
+  const blob = Buffer.concat([gzipSync(tar), Buffer.alloc(8 << 20)]);
+  await assert.rejects(importWith(limits, { tar, blob }), /unpacked, the layers have more than/);
+});
+
 test('layers, and files of an archive', async () => {
   const layer = tarFile({ name: 'f' });
   await importWith({ layers: 3 }, layer, layer, layer);

@@ -102,6 +102,7 @@ async function unpackInto(
     for (const { bytes } of piecesOf(source, file, packing === 'gzip')) {
       // What is not packed is hashed once, below.
       if (packing !== 'none') packedHash.update(bytes);
+      budget.addPacked(bytes.length);
       advance(bytes.length);
       yield bytes;
     }
