@@ -10,7 +10,7 @@ import { shuffle } from './statistics.js';
 
 const CFSCTL = join(DIST, 'cfsctl');
 const FILES = 8000;
-const ROUNDS = 5;
+const ROUNDS = 3;
 const GOAL = { atMost: 1 };
 
 type Packing = 'plain' | 'gzip' | 'zstd';

@@ -73,6 +73,12 @@ function assertComplete(): void {
   assert.ok(readdirSync(join(repository, 'objects')).every((name) => /^[0-9a-f]{2}$/.test(name)));
 }
 
+/** Whether some of the objects are there, and some are not. */
+function isBetween(said: string): boolean {
+  const objects = Number(/^(\d+) objects?/.exec(said)?.[1] ?? 0);
+  return objects > 0 && objects < OBJECTS;
+}
+
 const remove = (): void => rmSync(repository, { recursive: true, force: true });
 
 test(`oci import killed at ${KILLS} random points: fsck is clean each time, and the next run completes it`, async () => {
@@ -80,11 +86,11 @@ test(`oci import killed at ${KILLS} random points: fsck is clean each time, and 
   // From nothing every other time, else from what the kill before left.
   const prepare = (kill: number): void => (kill % 2 === 0 ? remove() : undefined);
   await killTimes(KILLS, IMPORT, prepare, () => {
-    const [, objects = '0'] = /^(\d+) objects?/.exec(assertSound()) ?? [];
-    if (Number(objects) > 0 && Number(objects) < OBJECTS) between += 1;
+    if (isBetween(assertSound())) between += 1;
   });
   console.log(`oci import: ${KILLS} runs killed, ${between} left some of the objects`);
-  assert.ok(between > 0, 'some were killed between the first object and the last');
+  // A few may all come too early; the kills at linkat do not.
+  if (KILLS >= 50) assert.ok(between > 0, 'some were killed between the first object and the last');
   assertComplete();
 });
 
@@ -113,13 +119,15 @@ for (const [what, words, calls] of CALLS) {
     const points = WHEN[call] ?? [1, 2, 50];
     test(`${what} killed at ${call} number ${points.join(', ')}`, () => {
       let killed = 0;
+      let between = 0;
       for (const when of points) {
         if (words === IMPORT) remove();
         else prepareGc();
         if (killAtCall(call, when, words)) killed += 1;
-        assertSound();
+        if (isBetween(assertSound())) between += 1;
       }
       assert.ok(killed > 0, 'it was killed there');
+      if (call === 'linkat') assert.ok(between > 0, 'between the first object and the last');
       assertComplete();
     });
   }
