@@ -1,6 +1,7 @@
 // Who calls, in polkit's words: a name on the bus, or a process that cannot be mistaken for a later one with its pid.
 import { readFileSync } from 'node:fs';
 
+import { isErrno } from '../core/kernel/error.js';
 import type { OwnedFd } from '../core/kernel/fd.js';
 import { waitReady } from '../core/kernel/poll.js';
 import { type Dict, variant } from '../core/wire/variants.js';
@@ -43,7 +44,7 @@ function identifyProcess({ pid, openPidfd }: Extract<Subject, { kind: 'process' 
   startTime: bigint;
   pidfd: OwnedFd;
 } {
-  const pidfd = openPidfd();
+  const pidfd = orEnded(openPidfd);
   if (pidfd === undefined)
     throw new Refusal('the kernel does not say which process calls', 'call over the system bus: cfsctl --address system');
   try {
@@ -54,7 +55,20 @@ function identifyProcess({ pid, openPidfd }: Extract<Subject, { kind: 'process' 
     throw error;
   }
   pidfd.close();
-  throw new Refusal('the process that connected has ended', 'ask polkit from the process that made the connection');
+  throw hasEnded();
+}
+
+function hasEnded(cause?: unknown): Refusal {
+  return new Refusal('the process that connected has ended', 'ask polkit from the process that made the connection', cause);
+}
+
+/** Before Linux 6.16 there is no pidfd of a process that has been reaped. */
+function orEnded(open: () => OwnedFd | undefined): OwnedFd | undefined {
+  try {
+    return open();
+  } catch (cause) {
+    throw isErrno(cause, 'EINVAL', 'ESRCH') ? hasEnded(cause) : cause;
+  }
 }
 
 /** In clock ticks since boot: field 22 of proc(5), behind the name, which may hold anything. */

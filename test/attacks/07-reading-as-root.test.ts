@@ -39,7 +39,9 @@ function hasVerity(): boolean {
   return measureVerity(directory).state !== 'unsupported';
 }
 
-const readSample = (): Buffer => readFileSync(join(SHARED, 'sample/sample.cfs'));
+function readSample(): Buffer {
+  return readFileSync(join(SHARED, 'sample/sample.cfs'));
+}
 
 /** Path of the object that the sample names first, below its store. */
 function firstObject(): string {

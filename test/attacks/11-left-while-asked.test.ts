@@ -13,6 +13,7 @@ import { waitReady } from '../../core/kernel/poll.js';
 import { acceptStream, listenStream, receive, send } from '../../core/kernel/socket.js';
 import { type Actor, startActor } from '../support/actor.js';
 import { eventually } from '../support/daemon.js';
+import { PATIENCE } from '../support/machine.js';
 import { type Agent, startAgent } from '../support/polkit.js';
 import { ASKED, GRANTED, type PolkitSetting, startPolkitSetting, type Transport, tryMount } from '../support/polkit-setting.js';
 import { encodeCall } from '../support/raw-call.js';
@@ -75,7 +76,11 @@ for (const transport of ['direct', 'bus'] as const satisfies readonly Transport[
     test('a client that stops waiting is one that left', async () => {
       const actor = await start(ASKED);
       agent = await startAgent(setting.bus, actor.pid);
-      const outcome = await tryMount(actor, { address: setting.addressOf(transport), image: 'base', timeoutMs: 1_000 });
+      const outcome = await tryMount(actor, {
+        address: setting.addressOf(transport),
+        image: 'base',
+        timeoutMs: 1_000 * PATIENCE,
+      });
       assert.match(outcome, /^Timeout: /);
       await eventually('the question is taken back', () => agent!.asked[0]!.cancelled);
     });
@@ -87,7 +92,7 @@ for (const transport of ['direct', 'bus'] as const satisfies readonly Transport[
     process.kill(setting.polkit.pid, 'SIGSTOP');
     try {
       tryMount(actor, { address: setting.addressOf(transport), image: 'base' }).catch(() => undefined);
-      await sleep(1_000);
+      await sleep(1_000 * PATIENCE);
       await killActor(actor);
     } finally {
       process.kill(setting.polkit.pid, 'SIGCONT');

@@ -220,7 +220,7 @@ test('a pair of namespaces whose stage takes its time to be cleared is not given
   await settleDown(daemon.pid);
   // As with tens of thousands of copies of the stage in the hands of its owner: a mount that is taken down there is in all of them.
   const calls = ['setns', 'mkdirat', 'umount2', 'unlinkat'];
-  const trace = await traceCalls(daemon.pid, calls, ['umount2:delay_enter=800000:when=1']);
+  const trace = await traceCalls(daemon.pid, calls, [`umount2:delay_enter=${800_000 * Math.min(PATIENCE, 5)}:when=1`]);
   const outcomes = await owner.do(
     ({ store }, { pairs }) => {
       const { ask, receive } = store as Record<string, (i: number) => string>;
