@@ -208,7 +208,7 @@ export const DEFENCES_2: readonly Defence[] = [
     file: '19-slow-peers',
     pattern: 'all dead before they are seen',
     defence: 'peers that are dead already are one user',
-    edits: [{ source: 'daemon/userns.ts', find: 'return NOBODY_KNOWN; // ESRCH', replace: 'return uid; // ESRCH' }],
+    edits: [{ source: 'daemon/userns.ts', find: 'return NOBODY_KNOWN; // it has gone', replace: 'return uid; // ESRCH' }],
   },
   {
     row: 19,
