@@ -24,7 +24,7 @@ const scratch = makeScratch();
 /** Then a store is not refused: the kernel holds each object to its digest. */
 const verity = hasVerity();
 /** Where the image says that its data is. The kernel that checks is asked for the very object. */
-const NAME = verity && !skip ? firstObject() : 'secrets'.padEnd(65, '-');
+const NAME = verity && !skip ? readSample().object : 'secrets'.padEnd(65, '-');
 const image = join(scratch.path, 'hostile.cfs');
 const repository = join(scratch.path, 'repository');
 const closed = join(scratch.path, 'closed');
@@ -39,19 +39,15 @@ function hasVerity(): boolean {
   return measureVerity(directory).state !== 'unsupported';
 }
 
-function readSample(): Buffer {
-  return readFileSync(join(SHARED, 'sample/sample.cfs'));
-}
-
-/** Path of the object that the sample names first, below its store. */
-function firstObject(): string {
-  return /\/([0-9a-f]{2}\/[0-9a-f]{62})/.exec(readSample().toString('latin1'))![1]!;
+/** The sample, and the path of the object that it names first, below its store. */
+function readSample(): { bytes: Buffer; object: string } {
+  const bytes = readFileSync(join(SHARED, 'sample/sample.cfs'));
+  return { bytes, object: /\/([0-9a-f]{2}\/[0-9a-f]{62})/.exec(bytes.toString('latin1'))![1]! };
 }
 
 /** The sample, but the first file's data is said to be where the secret is, if that is not so anyway. */
 function makeHostileImage(): string {
-  const bytes = readSample();
-  const path = firstObject();
+  const { bytes, object: path } = readSample();
   assert.equal(NAME.length, path.length);
   bytes.write(NAME, bytes.indexOf(path), 'latin1');
   writeFileSync(image, bytes, { mode: 0o644 });
@@ -199,6 +195,8 @@ for (const [name, way] of Object.entries(READABLE)) {
   });
   test(`with it, what is not the object cannot be opened: ${name}`, { skip: skip || !verity }, async () => {
     const { what, codes } = await attack(way);
+    // overlayfs takes no directory that is attached in another mount namespace.
+    if (way.how === 'attached') return assert.equal(what, 'Failed');
     assert.equal(what, 'mounted');
     // The other objects are not there, or not for the caller.
     assert.ok(codes.includes('EIO'), codes.join());

@@ -74,16 +74,15 @@ function summary({ fds, mounts, loopDevices, children }: HeldState): unknown {
 }
 
 /**
- * Spare threads and namespaces live for a minute. On a machine so slow that one may end between two faults each fault gets a baseline of its
- * own, and a second one: a leak is there again.
+ * Where the machine is busy a thread more may be called for, and spare threads and namespaces live for a minute: once more, then, from a new
+ * baseline. A leak is there again. On a machine so slow that something may end between any two faults each of them gets its own.
  */
 async function fromBaseline<T>(attempt: () => Promise<T>): Promise<T> {
-  if (PATIENCE === 1) return await attempt();
   const attemptAnew = async (): Promise<T> => {
     await takeBaseline();
     return await attempt();
   };
-  return await attemptAnew().catch(attemptAnew);
+  return await (PATIENCE > 1 ? attemptAnew() : attempt()).catch(attemptAnew);
 }
 
 /** Has one system call fail while something is mounted, and returns how often it did. */
