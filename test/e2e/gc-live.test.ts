@@ -88,7 +88,7 @@ function mount(image: string, file?: string): Promise<string> {
 async function unmount(directory: string): Promise<void> {
   await actor.do(
     ({ fs, mount }, { directory }) => {
-      mount.umount2(directory, 0);
+      mount.umount2(directory, mount.MNT_DETACH);
       fs.rmdirSync(directory);
     },
     { directory },

@@ -62,7 +62,7 @@ function mountAndRead(
   const text = fs.readFileSync(`${directory}/large.txt`, 'utf8');
   const devices = fs.readdirSync('/sys/block').filter((name) => fs.existsSync(`/sys/block/${name}/loop/backing_file`));
   const backing = devices.map((name) => fs.readFileSync(`/sys/block/${name}/loop/backing_file`, 'utf8').trim());
-  mount.umount2(directory, 0);
+  mount.umount2(directory, mount.MNT_DETACH); // the service may be closing its own descriptor
   fs.rmdirSync(directory);
   connection.close();
   return { type: result.type, text, backing };

@@ -39,7 +39,7 @@ test("a caller's image file is mounted, its root's files owned by uid 0 of the c
       const { uid, gid } = fs.statSync(`${directory}/hello.txt`);
       const text = fs.readFileSync(`${directory}/hello.txt`, 'utf8');
       const live = connection.listMounts().length;
-      mount.umount2(directory, 0);
+      mount.umount2(directory, mount.MNT_DETACH);
       fs.rmdirSync(directory);
       return { uid, gid, text, live, digest: result.digest, verified: result.verified, locked: result.locked };
     },
