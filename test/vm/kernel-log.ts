@@ -18,6 +18,7 @@ const HARMLESS: readonly [line: RegExp, because: string][] = [
     /^overlayfs: lazy lowerdata lookup failed \(.*, err=-(2|18|40)\)/,
     'asked for: objects removed, outside the store, or symlinks',
   ],
+  [/^overlay: \S+\/l\/if not attached - run - .* is not a directory$/, 'asked for: a container of an image that is not attached'],
   [/: \d+ callbacks suppressed$/, 'there were more of the lines above'],
 ];
 

@@ -30,5 +30,5 @@ test('the next call works, and no mount of before counts', () => {
   using client = connect({ timeoutMs: 60_000 });
   assert.deepEqual(client.listMounts(), []);
   assertDone(inPodman(ALICE, 'cfsctl mount live /mnt/m && cat /mnt/m/note'), 'still here\n');
-  assert.deepEqual(readdirSync('/var/lib/cfsmountd').sort(), ['copies', 'repo']);
+  assert.deepEqual(readdirSync('/var/lib/cfsmountd').sort(), ['copies', 'podman', 'repo']);
 });
