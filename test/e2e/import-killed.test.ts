@@ -1,13 +1,11 @@
 // cfsctl import and gc that end anywhere: the repository is sound each time, and the next run completes it.
 import assert from 'node:assert/strict';
-import { spawn, spawnSync } from 'node:child_process';
-import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 
 import { CFSCTL } from '../support/cfsctl.js';
+import { killAtCall, killTimes, runWords } from '../support/killing.js';
 import { requirePrivileges, run } from '../support/machine.js';
 import { makeScratch } from '../support/scratch.js';
 
@@ -37,10 +35,6 @@ const cfsctl = (...words: string[]): string[] => [CFSCTL, '--address', 'unix:pat
 const IMPORT = cfsctl('import', '--repo', repository, at('tree'), 'team/base');
 const GC = cfsctl('gc', '--repo', repository);
 
-function runWords([command, ...words]: readonly string[]): string {
-  return run(command!, ...words);
-}
-
 /** Fails unless everything in the repository is right. Before there is a meta.json or an object directory it is none yet. */
 function assertSound(): string {
   if (!existsSync(join(repository, 'meta.json'))) {
@@ -61,45 +55,6 @@ function assertComplete(): void {
   assert.match(assertSound(), new RegExp(`^${FILES + 2} objects, 1 image, 1 name: `));
   assert.deepEqual(readdirSync(repository).sort(), ['images', 'meta.json', 'objects']);
   assert.ok(readdirSync(join(repository, 'objects')).every((name) => /^[0-9a-f]{2}$/.test(name)));
-}
-
-async function killAfter(milliseconds: number, [command, ...words]: readonly string[]): Promise<boolean> {
-  const child = spawn(command!, words, { stdio: 'ignore' });
-  const exit = once(child, 'exit');
-  await sleep(milliseconds);
-  child.kill('SIGKILL');
-  const [, signal] = (await exit) as [number | null, NodeJS.Signals | null];
-  return signal === 'SIGKILL';
-}
-
-/** Milliseconds of an undisturbed run: the median of three. */
-function timeRun(prepare: () => void, words: readonly string[]): number {
-  const times = [1, 2, 3].map(() => {
-    prepare();
-    const start = performance.now();
-    runWords(words);
-    return performance.now() - start;
-  });
-  return times.sort((a, b) => a - b)[1]!;
-}
-
-/** Runs until so many runs were killed on their way, each looked at by `look`. How long a run takes changes with what else the machine does: this follows. */
-async function killTimes(
-  kills: number,
-  words: readonly string[],
-  prepare: (kill: number) => void,
-  look: () => void,
-): Promise<void> {
-  let duration = timeRun(() => prepare(0), words);
-  for (let killed = 0, runs = 0; killed < kills; runs += 1) {
-    assert.ok(runs < 10 * kills, `${killed} of ${runs} runs were killed`);
-    prepare(killed);
-    // Until Node has started there is nothing to see, and little until the first objects get their names.
-    const early = await killAfter((0.4 + 0.6 * Math.random()) * duration, words);
-    duration *= early ? 1.03 : 0.95;
-    if (early) killed += 1;
-    look();
-  }
 }
 
 const remove = (): void => rmSync(repository, { recursive: true, force: true });
@@ -140,19 +95,7 @@ for (const [words, calls] of CALLS) {
       for (const when of [1, 2, 5, 100]) {
         if (words === IMPORT) remove();
         else prepareGc();
-        const inject = [
-          '-f',
-          '-qq',
-          '-o',
-          '/dev/null',
-          '-e',
-          `trace=${call}`,
-          '-e',
-          `inject=${call}:signal=SIGKILL:when=${when}`,
-        ];
-        const { signal, status } = spawnSync('strace', [...inject, ...words]);
-        assert.ok(signal === 'SIGKILL' || status === 0, `${signal} ${status}`);
-        if (signal === 'SIGKILL') killed += 1;
+        if (killAtCall(call, when, words)) killed += 1;
         assertSound();
       }
       assert.ok(killed > 0, 'it was killed there');
