@@ -112,6 +112,59 @@ test('a child is built on it, and runs; the base is not copied', () => {
   for (const path of [context, '/home/alice/child.tar']) rmSync(path, { recursive: true });
 });
 
+test('exec, diff, cp, restart and commit of a running container; --read-only', () => {
+  done('alice', 'podman', 'run', '--detach', '--name', 'long', '--network=none', IMAGE, 'sleep', '10000');
+  done('alice', 'podman', 'exec', 'long', 'sh', '-c', 'echo inside >/made && rm /home/user/file');
+  const changes = done('alice', 'podman', 'diff', 'long').trim().split('\n').sort();
+  assert.deepEqual(changes, ['A /made', 'C /home', 'C /home/user', 'D /home/user/file']);
+  done('alice', 'podman', 'cp', 'long:/made', '/home/alice/made');
+  assert.equal(readFileSync('/home/alice/made', 'utf8'), 'inside\n');
+  done('alice', 'podman', 'restart', '--time', '0', 'long');
+  assert.equal(done('alice', 'podman', 'exec', 'long', 'cat', '/made'), 'inside\n');
+  done('alice', 'podman', 'commit', '--quiet', 'long', 'committed');
+  done('alice', 'podman', 'rm', '--force', '--time', '0', 'long');
+  const script = 'cat /made; ls /home/user; touch /x 2>&1 || cat /hidden/above';
+  const { stdout } = as('alice', 'podman', 'run', '--rm', '--read-only', '--network=none', 'committed', 'sh', '-c', script);
+  assert.match(stdout, /^inside\ntouch: .*Read-only file system\nabove\n$/);
+  done('alice', 'podman', 'rmi', '--force', 'committed');
+  rmSync('/home/alice/made');
+});
+
+test('after podman system migrate nothing is attached; the unit of the user attaches again', () => {
+  done('alice', 'podman', 'system', 'migrate');
+  assert.notEqual(runImage('alice', 'true').status, 0);
+  done('alice', 'systemctl', '--user', 'start', 'cfsctl-attach-store.service');
+  assert.equal(runImage('alice', 'cat', '/hidden/above').stdout, 'above\n');
+  done('alice', 'systemctl', '--user', 'stop', 'cfsctl-attach-store.service');
+});
+
+test('an image is a volume: the plugin starts with the first call, by the service manager of the user, and lives through a restart of the service', () => {
+  done('alice', 'systemctl', '--user', 'start', 'cfsctl-volume-plugin.socket');
+  done('alice', 'podman', 'volume', 'create', '--driver', 'cfs', '--opt', 'image=team/web', 'data');
+  const read = (): string =>
+    done(
+      'alice',
+      'podman',
+      'run',
+      '--rm',
+      '--network=none',
+      '--volume',
+      'data:/data:ro',
+      IMAGE,
+      'sh',
+      '-c',
+      'cat /data/hidden/above; touch /data/x 2>&1 || true',
+    );
+  const expected = /^above\ntouch: .*Read-only file system\n$/;
+  assert.match(read(), expected);
+  run('systemctl', 'restart', 'cfsmountd.service');
+  assert.match(read(), expected);
+  done('alice', 'podman', 'volume', 'rm', 'data');
+  const refused = as('alice', 'podman', 'volume', 'create', '--driver', 'cfs', '--opt', `image=sha256:${'0'.repeat(64)}`, 'none');
+  assert.notEqual(refused.status, 0);
+  done('alice', 'systemctl', '--user', 'stop', 'cfsctl-volume-plugin.socket', 'cfsctl-volume-plugin.service');
+});
+
 test('an object exchanged for other bytes cannot be read in a container, and comes back with the right ones', () => {
   const object = objectOf('/home/user/file');
   const kept = join(scratch.path, 'kept');
@@ -152,7 +205,7 @@ test('no service: not attached, said why, and no container', () => {
   assert.equal(stateOf('cfsmountd.socket'), 'active');
 });
 
-test('cfs-overlay attaches by itself, also for keep-id, and asks at each start whether the image is still trusted', () => {
+test('cfs-overlay attaches by itself, also for keep-id and auto, and asks at each start whether the image is still trusted', () => {
   done('alice', 'podman', 'system', 'reset', '--force');
   done('alice', 'cfsctl', 'setup', 'podman', '--mount-program', '--write');
   assert.equal(runImage('alice', 'stat', '-c', '%u', '/home/user/file').stdout, '1000\n');
@@ -169,6 +222,11 @@ test('cfs-overlay attaches by itself, also for keep-id, and asks at each start w
     'id -u; cat /home/user/file >/dev/null && echo read',
   );
   assert.equal(kept, '1000\nread\n');
+  const inAuto = 'id -u; stat -c %u /etc /home/user/file; echo mine >/tmp/new && stat -c %u /tmp/new';
+  const auto = done('alice', 'podman', 'run', '--rm', '--network=none', '--userns=auto', IMAGE, 'sh', '-c', inAuto);
+  assert.equal(auto, '0\n0\n1000\n0\n');
+  const own = Number(run('du', '-sb', '/home/alice/.local/share/containers/storage').split('\t')[0]);
+  assert.ok(own < PAYLOAD, `${own} bytes`);
   run('cfsctl', 'policy', 'untrust', 'team-web');
   const { status, stderr } = runImage('alice', 'true');
   assert.notEqual(status, 0);
