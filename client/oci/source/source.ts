@@ -1,6 +1,6 @@
 // Where an image comes from: files by name, in a directory or in an archive. Whoever wrote it is not trusted.
-import type { Fd } from '../../../core/kernel/fd.js';
-import { O_DIRECTORY, O_NONBLOCK, O_RDONLY, openFileBeneath, openPath } from '../../../core/kernel/file.js';
+import type { Fd, OwnedFd } from '../../../core/kernel/fd.js';
+import { O_NONBLOCK, O_RDONLY, openFileBeneath, openPath } from '../../../core/kernel/file.js';
 import { isErrno } from '../../../core/kernel/error.js';
 import { statFd } from '../../../core/kernel/stat.js';
 import { RequestError } from '../../../core/wire/errors.js';
@@ -29,10 +29,7 @@ export function openSource(path: string, limits: OciLimits): Source {
   const opened = orCannotOpen(path, () => openPath(path, O_RDONLY | O_NONBLOCK));
   try {
     const { type } = statFd(opened);
-    if (type === 'directory') {
-      opened.close();
-      return openDirectory(path);
-    }
+    if (type === 'directory') return directorySource(path, opened);
     if (type === 'file') return openArchive(path, opened, limits);
     throw new RequestError('BadRequest', `${path} is neither a directory nor a file`);
   } catch (error) {
@@ -41,8 +38,7 @@ export function openSource(path: string, limits: OciLimits): Source {
   }
 }
 
-function openDirectory(path: string): Source {
-  const directory = orCannotOpen(path, () => openPath(path, O_RDONLY | O_DIRECTORY));
+function directorySource(path: string, directory: OwnedFd): Source {
   return {
     path,
     open(name) {
