@@ -1,5 +1,5 @@
 // A real polkitd on a bus of the test's own, with the service's action, rules of the test's and, if wanted, an agent that asks nobody.
-import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { encodeMethodReturn } from '../../core/wire/codec.js';
@@ -111,7 +111,10 @@ export async function startAgent(bus: Bus, pid: number): Promise<Agent> {
           async grant() {
             const owner = String((await connection.callDriver('GetNameOwner', 's', [POLKIT]))[0]);
             const response = { ...AUTHORITY, destination: owner, member: 'AuthenticationAgentResponse2' };
-            await connection.call({ ...response, signature: 'us(sa{sv})', body: [0, cookie, identity] });
+            const respond = async (user: number): Promise<unknown> =>
+              await connection.call({ ...response, signature: 'us(sa{sv})', body: [user, cookie, identity] });
+            // Whose agent it is: who registered it, and from polkit 125 the user of the process that it is for.
+            await respond(0).catch(async () => await respond(statSync(`/proc/${pid}`).uid));
             answer();
           },
         });
