@@ -83,6 +83,12 @@ function invade({ fs, file, mount, namespace, store }: Kit, { fuse, what, ms }: 
     const context = mount.fsopen('tmpfs');
     mount.fsconfigCreate(context);
     store['bind'] = mount.fsmount(context, 0);
+    try {
+      mount.openTreeClone(store['bind'] as never).close();
+    } catch {
+      // Before Linux 6.15 what is attached nowhere has no clone; the stage has one.
+      store['bind'] = file.openPath('/stage', file.O_PATH | file.O_DIRECTORY);
+    }
     const end = Date.now() + ms;
     while (Date.now() < end) {
       for (const name of fs.readdirSync('/stage')) {
