@@ -5,7 +5,7 @@ import { SyscallError } from '../../core/kernel/error.js';
 import { RequestError } from '../../core/wire/errors.js';
 import { showBytes } from '../inspect/shown-bytes.js';
 import { hasImageEntry, imageEntry, readLink } from '../repository/entries.js';
-import type { Problem, Trouble } from '../repository/fsck.js';
+import { type Problem, problem } from '../repository/problem.js';
 import { readNamesOf } from '../repository/repository.js';
 import { isOfDrafts } from '../store/drafts.js';
 import { OCI_REFS, type OciRef, listOciRefs } from './names.js';
@@ -43,8 +43,4 @@ function checkRef(root: Fd, { name, id }: OciRef, ids: readonly string[]): Probl
   if (id === undefined)
     return [problem(where, 'wrong-link', `leads to ${showBytes(target as ByteString)}, not to one container image`)];
   return ids.includes(id) ? [] : [problem(where, 'dangling', `leads to oci/${id}, which is missing`)];
-}
-
-function problem(where: string, kind: Trouble, because: string): Problem {
-  return { where: showBytes(where as ByteString), problem: kind, because };
 }

@@ -9,8 +9,8 @@ import { type TarFields, tarFile } from '../../test/support/tar-file.js';
 import { freshDirectory, openScratch, snapshot } from '../repository/scratch-repository.test.js';
 import { importOci } from './import-oci.js';
 import { OCI_LIMITS, type OciLimits } from './limits.js';
-import { chooseImage } from './source/image.js';
-import { openSource } from './source/source.js';
+import { chooseImage } from './source/choose-image.js';
+import { openSource } from './source/open-source.js';
 
 async function importWith(limits: Partial<OciLimits>, ...layers: readonly (LayerMaking | Buffer)[]): Promise<void> {
   const path = writeArchive(join(freshDirectory(), 'image.tar'), dockerArchive([{ layers }]));

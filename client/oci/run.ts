@@ -7,9 +7,9 @@ import { type RepositoryOptions, followWithStore } from '../repository/run.js';
 import { importOci } from './import-oci.js';
 import { OCI_LIMITS } from './limits.js';
 import { type OciRecord, isOciId, listOciNames, readOciRecord } from './records.js';
-import { chooseImage } from './source/image.js';
+import { chooseImage } from './source/choose-image.js';
 import { parsePlatform } from './source/platform.js';
-import { openSource } from './source/source.js';
+import { openSource } from './source/open-source.js';
 
 function open({ repo, timeoutMs }: RepositoryOptions, purpose: OpenOptions['purpose']): Repository {
   return openRepository({ path: repo, timeoutMs, lock: 'shared', purpose });

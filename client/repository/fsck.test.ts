@@ -3,7 +3,8 @@ import { copyFileSync, mkdirSync, renameSync, symlinkSync, truncateSync, unlinkS
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { type VerityDigest, digestHex } from '../../core/image/digest.js';
-import { type Trouble, inspectRepository } from './fsck.js';
+import { inspectRepository } from './fsck.js';
+import type { Trouble } from './problem.js';
 import { content, digestOf, freshDirectory, importTree, objectFile, openScratch } from './scratch-repository.test.js';
 
 const file = content('a file');

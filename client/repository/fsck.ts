@@ -15,25 +15,8 @@ import { type Progress, showProgress } from '../progress.js';
 import { isOfDrafts } from '../store/drafts.js';
 import { REFS, type Ref, digestOfHex, digestOfRef, hasImageEntry, imageEntry, listImageNames, walkRefs } from './entries.js';
 import { openImageOf, readNeeds } from './needs.js';
+import { type Problem, problem } from './problem.js';
 import { type Repository, atRepository, readNamesOf } from './repository.js';
-
-/** The words stay as they are. */
-export type Trouble =
-  | 'unknown-entry'
-  | 'not-a-file'
-  | 'unreadable'
-  | 'wrong-digest'
-  | 'wrong-link'
-  | 'missing'
-  | 'missing-object'
-  | 'dangling';
-
-export interface Problem {
-  /** Path below the repository, for people. */
-  readonly where: string;
-  readonly problem: Trouble;
-  readonly because: string;
-}
 
 export interface Inspection {
   readonly objects: number;
@@ -139,8 +122,4 @@ function checkRef(root: Fd, ref: Ref): Problem[] {
   if (digest === undefined)
     return [problem(where, 'wrong-link', `leads to ${showBytes(ref.target as ByteString)}, not to one image in images/`)];
   return hasImageEntry(root, digest) ? [] : [problem(where, 'dangling', `leads to ${imageEntry(digest)}, which is missing`)];
-}
-
-function problem(where: string, kind: Trouble, because: string): Problem {
-  return { where: showBytes(where as ByteString), problem: kind, because };
 }
