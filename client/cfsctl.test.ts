@@ -83,14 +83,20 @@ const usage: [args: string[], status: number, stderr: RegExp][] = [
   [['policy', 'frob'], 2, /unknown command 'frob'/],
   [['policy', 'validate', 'a', 'b'], 2, /too many arguments/],
   [['policy', 'test', 'x'], 2, /required option '--user <user>' not specified/],
-  [['policy', 'test', '--user', 'no-such-user', '--policy-dir', '/nonexistent', 'x'], 1, /this system has no user no-such-user/],
-  [['policy', 'test', '--user', 'root', '--policy-dir', '/nonexistent', 'no-such'], 1, /no repository has an image no-such/],
-  [['policy', 'test', '--user', 'root', '--policy-dir', '/nonexistent', 'sha256:12'], 1, /64 hex digits, not 2/],
+  [['policy', 'test', '--user', 'no-such-user', '--policy-dir', '/usr/share', 'x'], 1, /this system has no user no-such-user/],
+  [['policy', 'test', '--user', 'root', '--policy-dir', '/usr/share', 'no-such'], 1, /no repository has an image no-such/],
+  [['policy', 'test', '--user', 'root', '--policy-dir', '/usr/share', 'sha256:12'], 1, /64 hex digits, not 2/],
+  [['policy', 'validate', '/nonexistent'], 1, /there is no directory "\/nonexistent"/],
+  [['policy', 'validate', ''], 1, /there is no directory ""/],
+  [['policy', 'show', '--policy-dir', '/nonexistent'], 1, /there is no directory "\/nonexistent"/],
   [['policy', 'trust', 'x'], 2, /required option '--name <name>' not specified/],
   [['policy', 'trust', 'x', '--name', '../x'], 1, /the name of the rule is not 1 to 64 of/],
   [['policy', 'untrust', 'nobody-has-this', '--policy-dir', '/nonexistent'], 1, /there is no rule nobody-has-this/],
   [['log', '--lines', '0'], 2, /whole number, 1 to 9999999/],
   [['log', '/nonexistent'], 1, /the log \/nonexistent cannot be read \(ENOENT\)/],
+  [['mkfs', '--from-file', '/', '/nonexistent/x'], 1, /\/ is a directory, and no dump/],
+  [['mkfs', '--min-version', '1', '--max-version', '0', '/', '/nonexistent/x'], 2, /higher than --max-version/],
+  [['--json', 'oci', 'import'], 2, /"hint":"cfsctl oci import --help"\}\n$/],
   [['--json', 'frob'], 2, /^\{"code":"Usage","message":"unknown command 'frob'","hint":"cfsctl --help"\}\n$/],
 ];
 for (const [args, status, stderr] of usage) {
@@ -137,6 +143,11 @@ test('completion for bash completes commands and options', async () => {
   assert.equal(complete('cfsctl', 'policy', 'tr'), 'trust');
   assert.equal(complete('cfsctl', 'policy', 'trust', '--gr'), '--group');
   assert.equal(complete('cfsctl', 'log', '--d'), '--denied');
+  assert.equal(complete('cfsctl', 'policy', 'validate', '--us'), '');
+  assert.equal(complete('cfsctl', 'oci', ''), 'import inspect config --help -h --version -V --address --json --timeout');
+  assert.equal(complete('cfsctl', '--address', 'mount', 'stat'), 'status');
+  assert.equal(complete('cfsctl', 'digest', '--algorithm', ''), 'sha256 sha512');
+  assert.equal(complete('cfsctl', 'mount', '--digest', ''), '');
 });
 
 test('check: exit 0 when allowed, 1 when denied, the report on stdout in both', async () => {

@@ -141,8 +141,13 @@ export function* formatJsonArray(values: Iterable<unknown>): Generator<string, v
   yield before === '[' ? '[]\n' : ']\n';
 }
 
+/** Where it cannot be written, the exit status alone has to tell. */
 export function printError(text: string): void {
-  writeAll(STDERR, text);
+  try {
+    writeAll(STDERR, text);
+  } catch (error) {
+    if (!(error instanceof RequestError)) throw error;
+  }
 }
 
 /** Writes at once: the process may end right behind it. False if nobody reads any more, which is no error. */

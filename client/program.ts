@@ -59,7 +59,7 @@ export async function runCfsctl(args: readonly string[]): Promise<number> {
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0;
     status = isRequestError(error) ? 1 : 2;
-    const complaint = explain(error);
+    const complaint = explain(error, commandOf(program, args));
     if (complaint !== undefined) printError(formatError(complaint, args.includes('--json')));
   }
   return status;
@@ -132,7 +132,20 @@ function isRequestError(error: unknown): error is RequestError {
   return error instanceof Error && error.name === 'RequestError';
 }
 
-function explain(error: unknown): Complaint | undefined {
+/** `cfsctl oci import`: the words that lead to the command, as far as there is one. */
+function commandOf(program: Command, args: readonly string[]): string {
+  const names = ['cfsctl'];
+  let command = program;
+  for (const word of args) {
+    const next = command.commands.find((one) => one.name() === word);
+    if (next === undefined) continue;
+    names.push(word);
+    command = next;
+  }
+  return names.join(' ');
+}
+
+function explain(error: unknown, command: string): Complaint | undefined {
   if (isRequestError(error)) return error;
   if (!(error instanceof CommanderError)) throw error;
   // The help was printed instead.
@@ -142,6 +155,6 @@ function explain(error: unknown): Complaint | undefined {
   return {
     code: 'Usage',
     message,
-    hint: [...suggestions.map((line) => line.replace(/^\((.*)\)$/, '$1')), 'cfsctl --help'].join('\n'),
+    hint: [...suggestions.map((line) => line.replace(/^\((.*)\)$/, '$1')), `${command} --help`].join('\n'),
   };
 }

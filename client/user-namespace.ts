@@ -53,6 +53,16 @@ export function requireMountableSurroundings(
   if (problem !== undefined) throw new RequestError('BadUserNamespace', problem, { hint: WHERE_TO_RUN });
 }
 
+/** The same for what is of use in podman's namespace alone; `command` is what to run there. */
+export function requirePodmanNamespace(command: string): void {
+  try {
+    requireMountableSurroundings();
+  } catch (error) {
+    if (!(error instanceof RequestError)) throw error;
+    throw new RequestError(error.code, error.message, { hint: `podman unshare cfsctl ${command} …`, cause: error });
+  }
+}
+
 function openNamespace(name: 'user' | 'mnt'): OwnedFd {
   try {
     return openPath(`/proc/self/ns/${name}`, O_RDONLY);

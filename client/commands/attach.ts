@@ -1,9 +1,8 @@
 import type { Command } from 'commander';
-import { RequestError } from '../../core/wire/errors.js';
 import { formatJson, print, printError } from '../output.js';
 import { type AttachOptions, type AttachedImage, attachImages, detachImages } from '../podman/attach-images.js';
 import { DEFAULT_STORE } from '../podman/store-layout.js';
-import { requireMountableSurroundings } from '../user-namespace.js';
+import { requirePodmanNamespace } from '../user-namespace.js';
 import { type GlobalOptions, connectFor, wantsJson } from './globals.js';
 
 const IMAGE = `
@@ -73,13 +72,4 @@ function attachOptionsOf(command: Command, images: readonly string[]): AttachOpt
   const { store, all, timeout } = command.optsWithGlobals<GlobalOptions & Options>();
   if ((all === true) === images.length > 0) command.error('name images, or all of them with --all');
   return { store, wanted: all === true ? undefined : images, timeoutMs: timeout * 1000 };
-}
-
-function requirePodmanNamespace(name: string): void {
-  try {
-    requireMountableSurroundings();
-  } catch (error) {
-    if (!(error instanceof RequestError)) throw error;
-    throw new RequestError(error.code, error.message, { hint: `podman unshare cfsctl ${name} …`, cause: error });
-  }
 }

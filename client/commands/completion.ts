@@ -1,4 +1,4 @@
-import { Argument, type Command } from 'commander';
+import { Argument, type Command, type Option } from 'commander';
 import { print } from '../output.js';
 
 const HELP = `
@@ -18,37 +18,57 @@ export function addCompletionCommand(program: Command): void {
 
 const WRITERS: Readonly<Record<'bash' | 'zsh' | 'fish', (program: Command) => string>> = { bash, zsh, fish };
 
-function flagsOf(command: Command): string[] {
-  const flags = command.options.flatMap(({ long, short }) => [long, short].filter((flag) => typeof flag === 'string'));
-  return [...flags, '--help'];
+interface Place {
+  /** The words that lead there: `oci import`; none for cfsctl itself. */
+  readonly path: string;
+  readonly command: Command;
+  /** Subcommands, choices of arguments, flags. */
+  readonly words: readonly string[];
 }
 
-function choicesOf(command: Command): string[] {
-  return command.registeredArguments.flatMap((argument) => argument.argChoices ?? []);
+function placesOf(command: Command, path: string, global: readonly string[]): Place[] {
+  const names = command.commands.map((one) => one.name());
+  const choices = command.registeredArguments.flatMap((argument) => argument.argChoices ?? []);
+  const words = [...new Set([...names, ...choices, ...flagsOf(command), ...global])];
+  const inside = command.commands.flatMap((one) => placesOf(one, `${path} ${one.name()}`.trimStart(), global));
+  return [{ path, command, words }, ...inside];
 }
 
-function wordsOf(program: Command): { name: string; words: string }[] {
-  const global = flagsOf(program);
-  return program.commands.map((command) => {
-    const inner = command.commands.flatMap((one) => [one.name(), ...flagsOf(one)]);
-    const words = new Set([...inner, ...choicesOf(command), ...flagsOf(command), ...global]);
-    return { name: command.name(), words: [...words].join(' ') };
-  });
+function flagsOf({ options }: Command): string[] {
+  const flags = options.flatMap(({ long, short }) => [long, short].filter((flag) => typeof flag === 'string'));
+  return [...flags, '--help', '-h'];
+}
+
+/** Options after which a value comes, with the values there are to choose from. */
+function valuedOptions(places: readonly Place[]): Map<string, readonly string[]> {
+  const options = places.flatMap(({ command }) => command.options).filter(({ required, optional }) => required || optional);
+  return new Map(
+    options.flatMap(({ long, short, argChoices }) =>
+      [long, short].filter((flag) => typeof flag === 'string').map((flag) => [flag, argChoices ?? []] as const),
+    ),
+  );
 }
 
 function bash(program: Command): string {
-  const names = program.commands.map((command) => command.name());
+  const places = placesOf(program, '', flagsOf(program));
+  const valued = valuedOptions(places);
+  const cases = [...valued].filter(([, choices]) => choices.length > 0);
   return `# bash completion for cfsctl
 _cfsctl() {
-  local current=\${COMP_WORDS[COMP_CWORD]} command= words word
+  local current=\${COMP_WORDS[COMP_CWORD]} previous= path= words= word
   for word in "\${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
-    case $word in ${names.join('|')}) command=$word; break ;; esac
+    case $previous in ${[...valued.keys()].join('|')}) previous=; continue ;; esac
+    previous=$word
+    case "$path $word" in
+      ${places.flatMap(({ path }) => (path === '' ? [] : [`'${path.includes(' ') ? path : ` ${path}`}'`])).join('|')}) path="\${path:+$path }$word" ;;
+    esac
   done
-  case $command in
-${wordsOf(program)
-  .map(({ name, words }) => `    ${name}) words='${words}' ;;`)
-  .join('\n')}
-    *) words='${[...names, ...flagsOf(program)].join(' ')}' ;;
+  case $previous in
+${cases.map(([flag, choices]) => `    ${flag}) COMPREPLY=($(compgen -W '${choices.join(' ')}' -- "$current")); return ;;`).join('\n')}
+    ${[...valued.keys()].join('|')}) COMPREPLY=(); return ;;
+  esac
+  case $path in
+${places.map(({ path, words }) => `    '${path}') words='${words.join(' ')}' ;;`).join('\n')}
   esac
   COMPREPLY=($(compgen -W "$words" -- "$current"))
 }
@@ -63,23 +83,31 @@ ${bash(program)}`;
 }
 
 function fish(program: Command): string {
-  const quote = (text: string): string => `'${text.replace(/[\\']/g, '\\$&')}'`;
-  const describe = (condition: string, command: Command): string[] =>
-    command.options.map(({ long = '', description, required }) => {
-      return `complete -c cfsctl -n ${quote(condition)} -l ${long.replace(/^--/, '')}${required ? ' -r' : ''} -d ${quote(description)}`;
-    });
-  const lines = program.commands.flatMap((command) => {
-    const inside = `__fish_seen_subcommand_from ${command.name()}`;
-    const choices = choicesOf(command);
+  const places = placesOf(program, '', []);
+  const lines = places.flatMap(({ path, command }) => {
+    const seen = path.split(' ').map((word) => `__fish_seen_subcommand_from ${word}`);
+    const inside = path === '' ? 'true' : seen.join('; and ');
+    const notYet = command.commands.map((one) => one.name()).join(' ');
+    const here = path === '' ? '__fish_use_subcommand' : `${inside}; and not __fish_seen_subcommand_from ${notYet}`;
+    const choices = command.registeredArguments.flatMap((argument) => argument.argChoices ?? []);
     return [
-      `complete -c cfsctl -n __fish_use_subcommand -f -a ${command.name()} -d ${quote(command.description())}`,
+      ...command.commands.map((one) => `complete -c cfsctl -n ${quote(here)} -f -a ${one.name()} -d ${quote(one.description())}`),
       ...(choices.length > 0 ? [`complete -c cfsctl -n ${quote(inside)} -f -a ${quote(choices.join(' '))}`] : []),
-      ...describe(inside, command),
-      ...command.commands.flatMap((inner) => [
-        `complete -c cfsctl -n ${quote(inside)} -f -a ${inner.name()} -d ${quote(inner.description())}`,
-        ...describe(`${inside}; and __fish_seen_subcommand_from ${inner.name()}`, inner),
-      ]),
+      ...command.options.map((option) => `complete -c cfsctl -n ${quote(inside)} ${fishOption(option)}`),
     ];
   });
-  return `# fish completion for cfsctl\n${[...describe('true', program), ...lines].join('\n')}\n`;
+  return `# fish completion for cfsctl\ncomplete -c cfsctl -s h -l help -d 'display help for command'\n${lines.join('\n')}\n`;
+}
+
+function fishOption({ long, short, required, description, argChoices }: Option): string {
+  const names = [
+    ...(short === undefined ? [] : [`-s ${short.slice(1)}`]),
+    ...(long === undefined ? [] : [`-l ${long.slice(2)}`]),
+  ];
+  const value = argChoices === undefined ? (required ? ' -r' : '') : ` -x -a ${quote(argChoices.join(' '))}`;
+  return `${names.join(' ')}${value} -d ${quote(description)}`;
+}
+
+function quote(text: string): string {
+  return `'${text.replace(/[\\']/g, '\\$&')}'`;
 }

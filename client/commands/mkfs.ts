@@ -49,9 +49,10 @@ function parseVersion(text: string): number {
 const OF_DIRECTORIES = ['digestStore', 'useEpoch', 'skipDevices', 'skipXattrs', 'userXattrs', 'hardLinks'] as const;
 
 function requireConsistent(command: Command, image: string | undefined, options: MkfsOptions, json: boolean): void {
-  const { fromFile, printDigest, printDigestOnly, skipXattrs, userXattrs } = options;
+  const { fromFile, printDigest, printDigestOnly, skipXattrs, userXattrs, minVersion = 0, maxVersion = 1 } = options;
   if (printDigestOnly !== true && image === undefined) command.error("missing required argument 'IMAGE'");
   if (printDigestOnly === true && image !== undefined) command.error('--print-digest-only writes no IMAGE');
+  if (minVersion > maxVersion) command.error('--min-version is higher than --max-version');
   if (skipXattrs === true && userXattrs === true) command.error('--skip-xattrs and --user-xattrs exclude each other');
   if (image === '-' && (printDigest === true || json)) command.error('standard output cannot take the image and something else');
   const [vain] = fromFile === true ? OF_DIRECTORIES.filter((name) => options[name] !== undefined) : [];

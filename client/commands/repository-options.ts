@@ -1,8 +1,6 @@
 import type { Command } from 'commander';
+import { DEFAULT_REPOSITORY } from '../repository/defaults.js';
 import type { GlobalOptions } from './globals.js';
-
-/** Where the service looks, too. */
-const DEFAULT_REPOSITORY = '/var/lib/cfsmountd/repo';
 
 /** Which repository a command works in. */
 export function addRepositoryOption(command: Command): Command {

@@ -1,4 +1,5 @@
 // The policy as its files say, read here: who may read them may know what they say, and the service is not asked.
+import { existsSync } from 'node:fs';
 import { SyscallError } from '../../core/kernel/error.js';
 import { RequestError } from '../../core/wire/errors.js';
 import { POLICY_DIRECTORIES } from '../../policy/files/directories.js';
@@ -8,9 +9,18 @@ import type { PolicyText } from '../../policy/load.js';
 import type { Policy } from '../../policy/policy.js';
 import { PolicyError, type Problem } from '../../policy/problem.js';
 
-/** Where the files are; the service's own directories if none is given. */
+/** Where the files are; the service's own directories if none is given. Those may be missing, and one that is named may not: throws `RequestError`. */
 export function directoriesOf(given: readonly string[] | undefined): readonly string[] {
-  return given !== undefined && given.length > 0 ? given : POLICY_DIRECTORIES;
+  if (given === undefined || given.length === 0) return POLICY_DIRECTORIES;
+  for (const directory of given) requireThere(directory);
+  return given;
+}
+
+function requireThere(path: string): void {
+  if (existsSync(path)) return;
+  throw new RequestError('BadRequest', `there is no directory ${JSON.stringify(path)}`, {
+    hint: 'policy files are read from a directory, as /etc/cfsmountd/policy.d is one',
+  });
 }
 
 /** `draft` stands for the file that is about to be written. Throws `RequestError` if the files are broken or cannot be read. */
@@ -21,6 +31,15 @@ export function readPolicy(directories: readonly string[], draft?: PolicyText): 
   throw new RequestError('Failed', `the policy is broken: ${lines.join('; ')}`, {
     hint: 'cfsctl policy validate lists what to mend',
   });
+}
+
+/** What is asked for is at fault where the files are in order without it. Throws `RequestError`. */
+export function requireUsable(directories: readonly string[], draft: PolicyText): void {
+  const { problems } = inspectPolicy(directories, draft);
+  if (problems.length === 0) return;
+  const reasons = problems.filter(({ file }) => file === draft.path).map(({ message }) => message);
+  if (reasons.length === problems.length) throw new RequestError('BadRequest', `nothing was written: ${reasons.join('; ')}`);
+  readPolicy(directories, draft);
 }
 
 /** All that is wrong with the files, as the service would find it. Throws `RequestError` if they cannot be read. */

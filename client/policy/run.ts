@@ -4,13 +4,12 @@ import { RequestError } from '../../core/wire/errors.js';
 import { type Considered, type Decision, type Deny, type Trust, considerRules, decide, findTrust } from '../../policy/decide.js';
 import type { Caller, Policy } from '../../policy/policy.js';
 import { formatCount, formatFields, formatJson, formatTable, paint, print } from '../output.js';
+import { DEFAULT_REPOSITORIES } from '../repository/defaults.js';
 import { composeRule, dropInOf, findDropIn, removeDropIn, writeDropIn } from './drop-in.js';
 import { type AskedImage, findAskedImages, findDigest } from './find-image.js';
-import { directoriesOf, inspectPolicy, readPolicy } from './read.js';
+import { directoriesOf, inspectPolicy, readPolicy, requireUsable } from './read.js';
 import { formatPolicy, policyAsJson } from './show.js';
 
-/** Where the service looks without being told, too. */
-const DEFAULT_REPOSITORIES = ['/var/lib/cfsmountd/repo', '/sysroot/composefs'];
 const OWN_DIRECTORY = '/etc/cfsmountd/policy.d';
 
 export function runPolicyValidate(directory: string | undefined, json: boolean): void {
@@ -128,7 +127,8 @@ export function runPolicyTrust(image: string, options: TrustOptions): void {
     throw new RequestError('Failed', `the rule ${name} is there already`, {
       hint: `cfsctl policy untrust ${name} takes it away`,
     });
-  const directories = directoriesOf(options.policyDir === undefined ? [] : [directory]);
+  // This one is made where it is missing.
+  const directories = options.policyDir === undefined ? directoriesOf([]) : [directory];
   const repositories = [
     ...readPolicy(directories).repositories,
     ...[...repo, ...DEFAULT_REPOSITORIES].map((each) => ({ path: each })),
@@ -136,7 +136,7 @@ export function runPolicyTrust(image: string, options: TrustOptions): void {
   const digest = findDigest(image, repositories);
   const text = composeRule({ name, digest, users, groups });
   // Nothing is written that the service would refuse: the whole policy would be with it.
-  readPolicy(directories, { path, text });
+  requireUsable(directories, { path, text });
   writeDropIn(directory, path, text);
   const reloaded = options.reload();
   if (json) return print(formatJson({ file: path, name, digest, reloaded }));

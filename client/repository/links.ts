@@ -33,7 +33,7 @@ export function placeNameLink(root: Fd, refs: string, name: string, target: stri
     if (!isErrno(cause, 'ENOTDIR', 'ELOOP', 'EISDIR', 'ENOTEMPTY')) throw cause;
     throw new RequestError(
       'BadRequest',
-      `the name ${name} goes against another: of names that are parts of each other one can be there`,
+      `the name ${name} goes against another: a/b cannot be there beside a, as a would be a name and a directory of names`,
       {
         hint: 'choose another, or remove that one with cfsctl rm',
         cause,

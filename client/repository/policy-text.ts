@@ -1,8 +1,6 @@
 import type { VerityDigest } from '../../core/image/digest.js';
 import { formatJson } from '../output.js';
-
-/** Where the service looks without being told. */
-const KNOWN_TO_SERVICE: readonly string[] = ['/var/lib/cfsmountd/repo', '/sysroot/composefs'];
+import { DEFAULT_REPOSITORIES } from './defaults.js';
 
 export interface TrustedImage {
   readonly digest: VerityDigest;
@@ -18,5 +16,5 @@ export interface TrustedImage {
 export function formatPolicy({ digest, name, repository, rootOnly }: TrustedImage): string {
   const section = `[[repository]]\npath = ${formatJson(repository).trimEnd()}\nobjects = "${rootOnly ? 'trusted' : 'verity'}"\n\n`;
   const rule = `[[rule]]\nname = "${name}"\ndigests = ["${digest}"]\nusers = ["NAME"]    # names or ids; with neither users nor groups: everyone\n`;
-  return (KNOWN_TO_SERVICE.includes(repository) ? '' : section) + rule;
+  return (DEFAULT_REPOSITORIES.includes(repository) ? '' : section) + rule;
 }

@@ -20,6 +20,7 @@ import { statFd } from '../../core/kernel/stat.js';
 import { RequestError } from '../../core/wire/errors.js';
 import { pause } from '../deadline.js';
 import { openDrafts } from '../store/drafts.js';
+import { DEFAULT_REPOSITORY } from './defaults.js';
 import { NEW_META, type RepositoryMeta, parseMeta } from './meta.js';
 
 /** Held until it is disposed of, and with it the repository's lock. */
@@ -109,7 +110,8 @@ function completeLayout(root: Fd, path: string, isNew: boolean): void {
   const names = readNamesOf(root, '.').filter((name) => !name.startsWith('.') && name !== 'lost+found');
   if (names.length === 0) {
     // A directory that was there keeps the mode it was given: objects hold what files closed to others held.
-    if (isNew) changeMode(root, 0o755);
+    // The service's own is closed to users, as systemd/tmpfiles.conf makes it: it decides who may read what is in there.
+    if (isNew) changeMode(root, path === DEFAULT_REPOSITORY ? 0o700 : 0o755);
     writeMeta(root);
   } else if (!names.includes('meta.json') && !names.includes('objects')) {
     throw new RequestError('BadRequest', `${path} is neither a repository nor empty`, {

@@ -80,7 +80,7 @@ export function runRm(names: readonly string[], options: RepositoryOptions): voi
     const wasOci = removeOciRef(repository.root, name);
     return removeRef(repository.root, name) || wasOci;
   };
-  const missing = names.filter((name) => !atRepository(repository.path, () => remove(name)));
+  const missing = [...new Set(names)].filter((name) => !atRepository(repository.path, () => remove(name)));
   followWithStore(repository, options);
   if (missing.length === 0) return;
   throw new RequestError('NoSuchImage', `the repository ${repository.path} has no name ${missing.join(', ')}`, {

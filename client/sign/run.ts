@@ -5,6 +5,7 @@ import { FormatError } from '../../core/image/format-error.js';
 import { readAt } from '../../core/kernel/file.js';
 import { statFd } from '../../core/kernel/stat.js';
 import { type Certificate, MAX_CERTIFICATE_BYTES, parseCertificate } from '../../core/signature/certificate.js';
+import { parseDer } from '../../core/signature/der.js';
 import { makeSignature } from '../../core/signature/make-signature.js';
 import { type TrustedKeys, requireInForce, verifySignature } from '../../core/signature/verify.js';
 import { RequestError } from '../../core/wire/errors.js';
@@ -47,7 +48,7 @@ interface VerifyOptions {
 }
 
 export function runVerifySignature(image: string, { signature: path, cert, json }: VerifyOptions): void {
-  const signature = readSignature(path ?? `${image}${SIGNATURE_ENDING}`);
+  const signature = readDer(path ?? `${image}${SIGNATURE_ENDING}`);
   const keys = cert === undefined ? readServiceKeys() : { certificates: cert.map(readCertificate), revoked: new Set<string>() };
   const digests = digestsOf(image, ['sha256', 'sha512']);
   const { digest, signer } = findSigner(signature, digests, keys);
@@ -61,6 +62,18 @@ export function runVerifySignature(image: string, { signature: path, cert, json 
       ['digest', digest],
     ]),
   );
+}
+
+/** Says of a file that is no signature at all that it is none, rather than what is wrong with it as one. */
+function readDer(path: string): Uint8Array {
+  const bytes = readSignature(path);
+  try {
+    parseDer(bytes);
+    return bytes;
+  } catch (cause) {
+    if (!(cause instanceof FormatError)) throw cause;
+    throw new RequestError('BadRequest', `${path} is not a signature (PKCS#7 in DER): ${cause.message}`, { cause });
+  }
 }
 
 interface Signed {

@@ -15,6 +15,7 @@ const MAX_SIZE = 2 ** 31;
 export function readToEnd(path: string): Uint8Array {
   if (path === '-') return atPath('standard input', () => readAll(STDIN));
   using file = orCannotOpen(path, () => openPath(path, O_RDONLY));
+  if (statFd(file).type === 'directory') throw new RequestError('BadRequest', `${path} is a directory, and no dump`);
   return atPath(Buffer.from(path).toString('latin1'), () => readAll(file));
 }
 

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { RequestError } from '../../core/wire/errors.js';
 import type { ConnectOptions } from '../connect.js';
 import { formatError, printError } from '../output.js';
-import { requireMountableSurroundings } from '../user-namespace.js';
+import { requirePodmanNamespace } from '../user-namespace.js';
 import { runtimeDirectory, stateDirectory } from '../xdg.js';
 import { createDriver } from './driver.js';
 import { openListener } from './listener.js';
@@ -24,7 +24,7 @@ export interface PluginOptions {
 const IDLE = 300_000;
 
 export async function runVolumePlugin({ socket, service }: PluginOptions): Promise<void> {
-  requireMountableSurroundings();
+  requirePodmanNamespace('volume-plugin');
   const base = join(runtimeDirectory(), 'cfsctl/volumes');
   const listener = openListener(socket ?? defaultSocket());
   const ending = createEnding();

@@ -92,7 +92,7 @@ async function answer(
 }
 
 function explain({ code, message, hint }: RequestError): [status: number, text: string] {
-  const lines = [message, ...(hint?.split('\n') ?? [])].map(escapeText);
+  const lines = [message, ...(hint?.split('\n') ?? [])].filter((line) => line.trim() !== '').map(escapeText);
   return [code === 'BadRequest' ? 400 : 500, lines.join('; ')];
 }
 

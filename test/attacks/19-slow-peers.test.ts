@@ -118,23 +118,23 @@ test('peers that never read their answers are dropped, and cost nobody else time
         const message = codec.encodeMethodCall({ ...call, serial: 1 });
         const many = Buffer.concat(Array(200).fill(message));
         const kept: unknown[] = (store['unread'] = []);
-        let dropped = 0;
         for (let i = 0; i < 20; i++) {
-          const connection = raw.connectAuthenticated(socket);
-          kept.push(connection);
           try {
+            // Between the floods of the others, one may be let go before it has authenticated.
+            const connection = raw.connectAuthenticated(socket);
+            kept.push(connection);
             for (let n = 0; n < 200; n++) if (sockets.send(connection.socket, many) === null) break;
           } catch {
-            dropped++;
+            // dropped
           }
         }
-        return dropped;
+        return kept.length;
       },
       { socket: daemon.socket },
     ),
   );
   const slowest = await slowestMount();
-  await Promise.all(flood);
+  for (const connected of await Promise.all(flood)) assert.ok(connected >= 10, `${connected} of 20 connections were made`);
   assert.ok(slowest < BOUND_MS, `another user waited ${slowest} ms`);
   const rss = Number(/VmRSS:\s*(\d+)/.exec((await import('node:fs')).readFileSync(`/proc/${daemon.pid}/status`, 'latin1'))?.[1]);
   assert.ok(rss < 600_000, `the service has grown to ${rss} KiB`);

@@ -94,6 +94,10 @@ describe('cfsctl verify-signature', () => {
     sign(image);
     assertRefused(verify('--cert', stranger.cert, image), /no trusted certificate has the issuer and the serial number/);
     assertRefused(verify('--cert', signer.cert, '--signature', p7s, stranger.cert), /is not of sha256:.* or is damaged/);
+    assertRefused(
+      verify('--cert', signer.cert, '--signature', signer.cert, image),
+      /signer\S* is not a signature \(PKCS#7 in DER\): /,
+    );
     writeFileSync(p7s, Buffer.alloc(16_129));
     assertRefused(verify('--cert', signer.cert, image), /has not 1 to 16128 bytes/);
   });
