@@ -1,4 +1,5 @@
 // A TOML file of somebody else's as text: what stands where, so that a line can be put in or taken out and the rest stays as it is.
+import { isDeepStrictEqual } from 'node:util';
 import { type AST, ParseError, getStaticTOMLValue, parseTOML } from 'toml-eslint-parser';
 import { RequestError } from '../../core/wire/errors.js';
 
@@ -9,15 +10,19 @@ export type Path = readonly string[];
 export type Values = Readonly<Record<string, unknown>>;
 
 export interface TomlFile {
+  /** Offsets of the program are into it. */
   readonly text: string;
   readonly program: AST.TOMLProgram;
   readonly values: Values;
 }
 
-/** Throws `RequestError` BadRequest with file and line. */
+const BYTE_ORDER_MARK = /^\uFEFF/;
+
+/** A byte order mark is passed over, as podman does. Throws `RequestError` BadRequest with file and line. */
 export function parseTomlFile(name: string, text: string): TomlFile {
   try {
-    const program = parseTOML(text, { tomlVersion: '1.0' });
+    // A blank in its place, so that all offsets stay.
+    const program = parseTOML(text.replace(BYTE_ORDER_MARK, ' '), { tomlVersion: '1.0' });
     return { text, program, values: getStaticTOMLValue(program) };
   } catch (cause) {
     if (cause instanceof ParseError)
@@ -91,4 +96,21 @@ export function wholeLine(text: string, offset: number): Edit {
 
 export function isMarked(text: string, offset: number): boolean {
   return text.slice(startOfLine(text, offset), endOfLine(text, offset)).trimEnd().endsWith(MARK);
+}
+
+/** Whether nothing but the mark stands behind an element of an array, on its line. */
+export function isElementMarked(text: string, { range: [, end] }: AST.TOMLContentNode): boolean {
+  return (
+    text
+      .slice(end, endOfLine(text, end))
+      .replace(/^[ \t]*,?/, '')
+      .trim() === MARK
+  );
+}
+
+/** The same lines, as somebody else's: without the marks. */
+export function withoutMarks({ text, values }: TomlFile): string {
+  const bare = text.replaceAll(new RegExp(`[ \\t]*${MARK}[ \\t]*(?=\\r?$)`, 'gm'), '');
+  // The words may stand in a text of several lines.
+  return isDeepStrictEqual(parseTomlFile('', bare).values, values) ? bare : text;
 }
