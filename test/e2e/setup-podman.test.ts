@@ -1,6 +1,18 @@
 // cfsctl setup podman and cfsctl doctor, with real podman: what it reads, and what becomes of a user's files.
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  lchownSync,
+  mkdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { after, before, beforeEach, test } from 'node:test';
 
@@ -22,7 +34,7 @@ before(async () => {
 });
 after(() => room?.close());
 beforeEach(() => {
-  for (const path of ['.config', '.local', 'run/libpod', 'run/containers'])
+  for (const path of ['.config', '.local', 'dotfiles', 'run/libpod', 'run/containers'])
     rmSync(join(user.home, path), { recursive: true, force: true });
 });
 
@@ -82,7 +94,7 @@ test("a user's own file keeps all it has; what was there is kept beside; a link 
   writeOwn(user, '.config/containers/x', '');
   symlinkSync('../../dotfiles/storage.conf', join(user.home, STORAGE_CONF));
   assert.equal(setup('--write').status, 0);
-  assert.equal(read(STORAGE_CONF), mine.replace('[\n  # none', `["${store}"\n  # none`));
+  assert.equal(read(STORAGE_CONF), mine.replace('yet\n]', `yet\n"${store}" # cfsctl setup podman\n]`));
   assert.equal(read(STORAGE_CONF), read('dotfiles/storage.conf'));
   assert.equal(read(`${STORAGE_CONF}.before-cfsctl`), mine);
   room.output(user, ['podman', 'info']);
@@ -113,8 +125,151 @@ test('podman does not start with what was written: it is taken back', () => {
   writeOwn(user, STORAGE_CONF, mine);
   const { status, stderr } = setup('--write');
   assert.equal(status, 1);
-  assert.match(stderr, /podman does not start with these changes, and they were taken back/);
+  assert.match(stderr, /podman does not start, with these changes or without, and they were taken back: .*\/proc\/nothing/);
   assert.deepEqual([read(STORAGE_CONF), has(DROP_IN)], [mine, false]);
+});
+
+test('podman does not start for the store alone: it is taken back, and that is said', () => {
+  const broken = join(room.path, 'broken');
+  makeEmptyStore(broken);
+  chmodSync(join(broken, 'overlay-images/images.lock'), 0o000);
+  const write = () => room.run(user, ['cfsctl', 'setup', 'podman', '--store', broken, '--write']);
+  const says = /podman does not start with these changes, and they were taken back: .*images\.lock/;
+  assert.match(write().stderr, says);
+  assert.deepEqual([has(STORAGE_CONF), has(DROP_IN)], [false, false]);
+  writeOwn(user, STORAGE_CONF, '[storage]\ndriver = "overlay"\n');
+  assert.match(write().stderr, says);
+  assert.equal(read(STORAGE_CONF), '[storage]\ndriver = "overlay"\n');
+});
+
+test('one of the files cannot be written: neither is changed, and that is said', () => {
+  mkdirSync(join(user.home, DROP_IN, '..'), { recursive: true });
+  for (const path of ['.config', '.config/containers']) chownSync(join(user.home, path), user.uid, user.uid);
+  const refused = setup('--write');
+  const says = /50-cfsctl\.conf cannot be written \(EACCES\); there were changes before it, and they were taken back/;
+  assert.match(refused.stderr, says);
+  assert.deepEqual([refused.status, has(STORAGE_CONF), has(DROP_IN)], [1, false, false]);
+  chownSync(join(user.home, DROP_IN, '..'), user.uid, user.uid);
+  assert.equal(setup('--write').status, 0);
+  const written = read(STORAGE_CONF);
+  chmodSync(join(user.home, STORAGE_CONF), 0o600);
+  chownSync(join(user.home, DROP_IN, '..'), 0, 0);
+  assert.match(setup('--undo', '--write').stderr, says);
+  assert.equal(read(STORAGE_CONF), written);
+  const { mode, uid } = statSync(join(user.home, STORAGE_CONF));
+  assert.deepEqual([mode & 0o777, uid], [0o600, user.uid]);
+});
+
+test('the copy is what the user had, and is written over only by what the user has written since', () => {
+  const copy = `${STORAGE_CONF}.before-cfsctl`;
+  const another = join(room.path, 'another');
+  makeEmptyStore(another);
+  const mine = '[storage]\ndriver = "overlay" # mine\n';
+  writeOwn(user, STORAGE_CONF, mine);
+  assert.match(setup('--write').stdout, /^what was there: .*storage\.conf\.before-cfsctl$/m);
+  assert.doesNotMatch(room.run(user, ['cfsctl', 'setup', 'podman', '--store', another, '--write']).stdout, /what was there/);
+  assert.ok(read(STORAGE_CONF).includes(another));
+  assert.equal(read(copy), mine);
+  assert.equal(room.run(user, ['cfsctl', 'setup', 'podman', '--undo', '--write']).status, 0);
+  assert.deepEqual([read(STORAGE_CONF), read(copy)], [mine, mine]);
+  writeOwn(user, STORAGE_CONF, `# later\n${mine}`);
+  setup('--write');
+  assert.equal(read(copy), `# later\n${mine}`);
+});
+
+test('a store that the user has named stays, and that is said', () => {
+  const mine = `[storage]\ndriver = "overlay"\n[storage.options]\nadditionalimagestores = ["${store}"]\n`;
+  writeOwn(user, STORAGE_CONF, mine);
+  assert.equal(setup('--write').status, 0);
+  const { stdout } = setup('--undo', '--write');
+  assert.ok(stdout.includes(`storage.conf still names ${store}: what is not marked as of this command stays.\n`), stdout);
+  assert.deepEqual([read(STORAGE_CONF), has(DROP_IN)], [mine, false]);
+});
+
+test('a file in another encoding is refused, and stays byte for byte', () => {
+  const latin1 = Buffer.from('# f\u00fcr mich\n[storage]\ndriver = "overlay"\n', 'latin1');
+  writeOwn(user, STORAGE_CONF, '');
+  writeFileSync(join(user.home, STORAGE_CONF), latin1);
+  const { status, stderr } = setup('--write');
+  assert.equal(status, 1);
+  assert.match(stderr, /storage\.conf is not UTF-8/);
+  assert.deepEqual(readFileSync(join(user.home, STORAGE_CONF)), latin1);
+  assert.deepEqual([has(`${STORAGE_CONF}.before-cfsctl`), has(DROP_IN)], [false, false]);
+});
+
+test('a byte order mark stays, in the copy too, and podman reads the file', () => {
+  const mine = '\uFEFF[storage]\ndriver = "overlay"\n';
+  writeOwn(user, STORAGE_CONF, mine);
+  assert.equal(setup('--write').status, 0);
+  assert.ok(read(STORAGE_CONF).startsWith(`${mine}\n[storage.options]`));
+  assert.equal(read(`${STORAGE_CONF}.before-cfsctl`), mine);
+  assert.equal(room.output(user, ['podman', 'info', '--format', '{{.Store.GraphDriverName}}']), 'overlay\n');
+  setup('--undo', '--write');
+  assert.equal(read(STORAGE_CONF), mine);
+});
+
+test('a link to nothing, a file of somebody else and one that is read-only: refused, and nothing is changed', () => {
+  const path = join(user.home, STORAGE_CONF);
+  const mine = '[storage]\ndriver = "overlay"\n';
+  const refuses = (says: RegExp): void => {
+    const { status, stderr } = setup('--write');
+    assert.deepEqual([status, has(DROP_IN)], [1, false]);
+    assert.match(stderr, says);
+  };
+  writeOwn(user, STORAGE_CONF, mine);
+  chmodSync(path, 0o444);
+  refuses(/storage\.conf is read-only\n  hint: chmod u\+w/);
+  chmodSync(path, 0o666);
+  chownSync(path, 0, 0);
+  refuses(/storage\.conf belongs to somebody else/);
+  assert.deepEqual([read(STORAGE_CONF), statSync(path).uid], [mine, 0]);
+  rmSync(path);
+  symlinkSync('../../dotfiles/storage.conf', path);
+  lchownSync(path, user.uid, user.uid);
+  refuses(/storage\.conf is a link to a file that is not there/);
+  assert.equal(existsSync(path), false);
+  assert.equal(readlinkSync(path), '../../dotfiles/storage.conf');
+});
+
+test('where nothing but ours is in the file that a link leads to, that file is removed', () => {
+  writeOwn(user, 'dotfiles/storage.conf', '');
+  writeOwn(user, '.config/containers/x', '');
+  symlinkSync('../../dotfiles/storage.conf', join(user.home, STORAGE_CONF));
+  assert.equal(setup('--write').status, 0);
+  assert.equal(setup('--undo', '--write').status, 0);
+  assert.equal(has('dotfiles/storage.conf'), false);
+  assert.equal(readlinkSync(join(user.home, STORAGE_CONF)), '../../dotfiles/storage.conf');
+});
+
+test('no HOME, or an empty one: that of passwd; none there either: refused', () => {
+  const words = ['cfsctl', 'setup', 'podman', '--store', store];
+  for (const variables of [['-u', 'HOME'], ['HOME=', 'XDG_CONFIG_HOME=', 'CONTAINERS_STORAGE_CONF='], ['XDG_CONFIG_HOME=here']]) {
+    const { stdout, stderr } = room.run(user, ['env', ...variables, ...words]);
+    assert.equal(stderr, '');
+    assert.ok(stdout.includes(`+++ ${user.home}/${STORAGE_CONF}\n`), stdout);
+  }
+  const nobody = ['setpriv', '--reuid=4899', '--clear-groups', 'env'];
+  for (const variables of [['-u', 'HOME'], ['HOME=']]) {
+    const { status, stderr } = room.run('root', [...nobody, ...variables, ...words]);
+    assert.deepEqual(
+      [status, stderr],
+      [1, 'cfsctl: HOME is not set to an absolute path\n  hint: log in as the user, or set it\n'],
+    );
+  }
+  const { status, stderr } = room.run(user, words, { env: { CONTAINERS_STORAGE_CONF: 'storage.conf' } });
+  assert.equal(status, 1);
+  assert.match(stderr, /CONTAINERS_STORAGE_CONF is not an absolute path/);
+});
+
+test('a store is written as an absolute path', () => {
+  assert.equal(room.run(user, ['cfsctl', 'setup', 'podman', '--store', '../store', '--write']).status, 0);
+  assert.ok(read(STORAGE_CONF).includes(`additionalimagestores = ["${store}"]`));
+});
+
+test('--undo has no mount program to choose', () => {
+  const { status, stderr } = setup('--undo', '--mount-program');
+  assert.equal(status, 2);
+  assert.match(stderr, /option '--undo' cannot be used with option '--mount-program'/);
 });
 
 test('cfs-overlay: for who has nothing yet; refused over layers that were made without it', () => {
