@@ -11,7 +11,7 @@ const wish = { store: STORE, mountProgram: undefined };
 const withProgram = { store: STORE, mountProgram: '/usr/bin/cfs-overlay' };
 const add = (text: string, what: typeof wish | typeof withProgram = wish): string => addToStorageConf('storage.conf', text, what);
 const remove = (text: string, store = STORE): string => removeFromStorageConf('storage.conf', text, store);
-const read = (text: string): unknown => getStaticTOMLValue(parseTOML(text.replace(/^\uFEFF/, ''), { tomlVersion: '1.0' }));
+const read = (text: string): unknown => getStaticTOMLValue(parseTOML(text, { tomlVersion: '1.0' }));
 
 test('nothing there: a whole file', () => {
   assert.equal(
@@ -52,8 +52,6 @@ const files: readonly string[] = [
   '\n\n[other]\nx = 1\n\n\n',
   '[storage]\r\ndriver = "overlay"\r\n',
   '[storage.options]\r\nadditionalimagestores = [\r\n  "/a"\r\n]\r\n',
-  '\uFEFF[storage]\ndriver = "overlay"\n',
-  '\uFEFF# mine\n\n[storage.options]\nadditionalimagestores = ["/a"]\n',
 ];
 for (const text of files) {
   test(`added, added again, and taken out: ${JSON.stringify(text)}`, () => {
@@ -129,6 +127,7 @@ test('what the user has changed since stays', () => {
 
 const refused: readonly [text: string, says: RegExp, hint: RegExp][] = [
   ['[storage', /storage\.conf:1: not valid TOML/, /mend the line/],
+  ['\uFEFF[storage]\n', /begins with a byte order mark/, /podman 4\.3 does not read/],
   ['a = 1\na = 2\n', /not valid TOML/, /mend/],
   ['[storage]\ndriver = "vfs"\n', /another storage driver/, /podman system reset/],
   ['[storage]\ndriver = ""\n', /an empty storage driver/, /take the line out/],
