@@ -18,7 +18,7 @@ export interface TomlFile {
 /** Throws `RequestError` BadRequest with file and line. */
 export function parseTomlFile(name: string, text: string): TomlFile {
   if (text.startsWith('\uFEFF'))
-    // Measured: it says so beside its output, and goes on without the file.
+    // Measured: podman says so beside its output, and goes on without the file.
     throw new RequestError('BadRequest', `${name} begins with a byte order mark`, {
       hint: 'take it out: podman 4.3 does not read the file with it',
     });
