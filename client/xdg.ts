@@ -1,5 +1,5 @@
 // Where a user's files are: XDG Base Directory specification. A value that is no absolute path counts as none, as it says there.
-import { homedir } from 'node:os';
+import { userInfo } from 'node:os';
 import { isAbsolute, join } from 'node:path';
 import { RequestError } from '../core/wire/errors.js';
 
@@ -13,11 +13,31 @@ export function runtimeDirectory(environment: NodeJS.ProcessEnv = process.env): 
 }
 
 export function stateDirectory(environment: NodeJS.ProcessEnv = process.env): string {
-  return absolute(environment['XDG_STATE_HOME']) ?? join(homedir(), '.local/state');
+  return absolute(environment['XDG_STATE_HOME']) ?? join(homeDirectory(environment), '.local/state');
 }
 
 export function configDirectory(environment: NodeJS.ProcessEnv = process.env): string {
-  return absolute(environment['XDG_CONFIG_HOME']) ?? join(homedir(), '.config');
+  return absolute(environment['XDG_CONFIG_HOME']) ?? join(homeDirectory(environment), '.config');
+}
+
+export function dataDirectory(environment: NodeJS.ProcessEnv = process.env): string {
+  return absolute(environment['XDG_DATA_HOME']) ?? join(homeDirectory(environment), '.local/share');
+}
+
+/** HOME, or what passwd(5) says where that is empty. Throws `RequestError` BadRequest. */
+function homeDirectory({ HOME }: NodeJS.ProcessEnv): string {
+  const home = absolute(HOME === undefined || HOME === '' ? homeOfUser() : HOME);
+  if (home !== undefined) return home;
+  throw new RequestError('BadRequest', 'HOME is not set to an absolute path', { hint: 'log in as the user, or set it' });
+}
+
+function homeOfUser(): string | undefined {
+  try {
+    return userInfo().homedir;
+  } catch {
+    // A uid without an entry.
+    return undefined;
+  }
 }
 
 function absolute(path: string | undefined): string | undefined {

@@ -1,4 +1,5 @@
-import type { Command } from 'commander';
+import { resolve } from 'node:path';
+import { type Command, Option } from 'commander';
 import { DEFAULT_STORE } from '../podman/store-layout.js';
 import { wantsJson } from './globals.js';
 
@@ -30,13 +31,13 @@ export function addSetupCommand(program: Command): void {
     .command('podman')
     .description("change a user's configuration of podman")
     .option('--write', 'do it')
-    .option('--undo', 'take it back')
+    .addOption(new Option('--undo', 'take it back').conflicts('mountProgram'))
     .option('--mount-program', 'have podman mount with cfs-overlay')
     .option('--store <dir>', 'the additional image store', DEFAULT_STORE)
     .addHelpText('after', HELP)
     .action(async ({ store, mountProgram, write, undo }: Options, command: Command) => {
       const { runSetupPodman } = await import('../offline.js');
       const flags = { mountProgram: mountProgram === true, write: write === true, undo: undo === true };
-      runSetupPodman({ store, ...flags, json: wantsJson(command) });
+      runSetupPodman({ store: resolve(store), ...flags, json: wantsJson(command) });
     });
 }

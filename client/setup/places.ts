@@ -1,24 +1,33 @@
 // Which files podman reads, of a user without privilege.
 import { accessSync, constants, existsSync, readFileSync, readdirSync } from 'node:fs';
-import { homedir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { isUtf8 } from 'node:buffer';
+import { dirname, isAbsolute, join } from 'node:path';
 import { RequestError } from '../../core/wire/errors.js';
-import { configDirectory } from '../xdg.js';
+import { configDirectory, dataDirectory } from '../xdg.js';
 import { type Values, parseTomlFile, valueAt } from './toml-file.js';
 
-/** Drop-ins of containers.conf are read by podman 4.3 already; of storage.conf there are none before podman 6. */
+/** Drop-ins of containers.conf are read by podman 4.3 already; of storage.conf there are none before podman 6. Throws `RequestError`. */
 export function storageConf(environment: NodeJS.ProcessEnv = process.env): string {
-  return environment['CONTAINERS_STORAGE_CONF'] ?? join(configDirectory(environment), 'containers/storage.conf');
+  const given = environment['CONTAINERS_STORAGE_CONF'];
+  if (given === undefined || given === '') return join(configDirectory(environment), 'containers/storage.conf');
+  if (isAbsolute(given)) return given;
+  throw new RequestError('BadRequest', 'CONTAINERS_STORAGE_CONF is not an absolute path', { hint: 'unset it, or write it out' });
 }
 
 export function pluginConf(environment: NodeJS.ProcessEnv = process.env): string {
   return join(configDirectory(environment), 'containers/containers.conf.d/50-cfsctl.conf');
 }
 
-/** Undefined if there is no such file. Throws `RequestError` if it cannot be read. */
+/** Every byte of it, a byte order mark too; undefined if there is no such file. Throws `RequestError` if it cannot be read, or is not UTF-8. */
 export function readIfThere(path: string): string | undefined {
+  const bytes = readBytes(path);
+  if (bytes === undefined || isUtf8(bytes)) return bytes?.toString('utf8');
+  throw new RequestError('BadRequest', `${path} is not UTF-8`, { hint: 'TOML has to be: mend what is in another encoding' });
+}
+
+function readBytes(path: string): Buffer | undefined {
   try {
-    return readFileSync(path, 'utf8');
+    return readFileSync(path);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT') return undefined;
@@ -51,15 +60,24 @@ export function hasLayersOfKernelOverlay(storageConfText: string): boolean {
 
 /** Whether podman has begun to keep images and containers of the user. Where it has not, to ask it anything would make it choose a storage driver for good. */
 export function wasUsed(): boolean {
-  const storage = ownStorage(parseTomlFile(storageConf(), readIfThere(storageConf()) ?? '').values);
+  const storage = ownStorage(readStorageConf());
   // podman 4, podman 5
   return ['libpod', 'db.sql'].some((name) => existsSync(join(storage, name)));
+}
+
+/** Whether podman chooses no storage driver if it is asked now: it has begun with one, or it is told. */
+export function hasDriver(): boolean {
+  return wasUsed() || (valueAt(readStorageConf(), ['storage', 'driver']) ?? '') !== '';
+}
+
+function readStorageConf(): Values {
+  return parseTomlFile(storageConf(), readIfThere(storageConf()) ?? '').values;
 }
 
 function ownStorage(values: Values): string {
   const configured = valueAt(values, ['storage', 'graphroot']) ?? valueAt(values, ['storage', 'rootless_storage_path']);
   if (typeof configured === 'string' && configured !== '' && !configured.includes('$')) return configured;
-  return join(process.env['XDG_DATA_HOME'] ?? join(homedir(), '.local/share'), 'containers/storage');
+  return join(dataDirectory(), 'containers/storage');
 }
 
 /** cfs-overlay stands beside cfsctl; undefined if it is not there. */

@@ -2,15 +2,17 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { RequestError } from '../../core/wire/errors.js';
-import { askPodman, findProgram } from '../ask-podman.js';
+import { askPodman } from '../ask-podman.js';
 import { formatJson, print, printPieces, UNPRINTABLE } from '../output.js';
 import { runtimeDirectory } from '../xdg.js';
-import { type Change, diffOf, isNeeded, makeChange } from './change.js';
+import { type Change, diffOf, isNeeded, requireChangeable } from './change.js';
+import { makeChanges, makeChangesForPodman } from './make-changes.js';
 import { findMountProgram, hasLayersOfKernelOverlay, isStore, pluginConf, readIfThere, storageConf, wasUsed } from './places.js';
 import { composePluginConf, requireOurs } from './plugin-conf.js';
-import { addToStorageConf, removeFromStorageConf } from './storage-conf.js';
+import { addToStorageConf, removeFromStorageConf, storesOf } from './storage-conf.js';
 
 export interface SetupOptions {
+  /** An absolute path. */
   readonly store: string;
   readonly mountProgram: boolean;
   readonly write: boolean;
@@ -20,13 +22,16 @@ export interface SetupOptions {
 
 export function runSetupPodman(options: SetupOptions): void {
   requireOrdinaryUser();
-  const changes = (options.undo ? undoing(options) : doing(options)).filter(isNeeded);
-  const notes = options.undo ? [] : [...findNotes(options), ...nextSteps(options)];
+  const all = options.undo ? undoing(options) : doing(options);
+  const changes = all.filter(isNeeded);
+  changes.forEach(requireChangeable);
+  const notes = options.undo ? all.flatMap(findStaying) : [...findNotes(options), ...nextSteps(options)];
   const missing = !options.undo && !isStore(options.store);
   if (options.write && missing) throw noStore(options.store);
   if (!options.undo) requireOverlay();
-  const backups = options.write ? makeChanges(changes, options.undo) : [];
-  const files = changes.map((change, index) => ({ path: change.path, diff: diffOf(change), backup: backups[index] }));
+  const make = options.undo ? makeChanges : makeChangesForPodman;
+  const made = options.write ? make(changes) : [];
+  const files = changes.map((change, index) => ({ path: change.path, diff: diffOf(change), backup: made[index]?.backup }));
   if (options.json)
     return print(
       formatJson({ written: options.write, files: files.map(({ backup = null, ...file }) => ({ ...file, backup })), notes }),
@@ -51,17 +56,6 @@ function requireOverlay(): void {
       hint: 'podman system reset removes your images and containers; run this before you use podman again',
     },
   );
-}
-
-/** All, and what podman then says is heard: if it does not start, all is as it was. Returns the copies that were made. */
-function makeChanges(changes: readonly Change[], undo: boolean): (string | undefined)[] {
-  const backups = changes.map(makeChange);
-  const asked = undo || changes.length === 0 || findProgram('podman') === undefined ? undefined : askPodman('info');
-  if (asked === undefined || 'stdout' in asked) return backups;
-  for (const { path, before, after } of changes) makeChange({ path, before: after, after: before, own: true });
-  throw new RequestError('Failed', `podman does not start with these changes, and they were taken back: ${asked.because}`, {
-    hint: 'see what podman info says before; cfsctl doctor may know more',
-  });
 }
 
 function requireOrdinaryUser(): void {
@@ -122,6 +116,12 @@ function findNotes({ store }: SetupOptions): string[] {
   if (process.env['CONTAINERS_CONF'] !== undefined)
     notes.push('CONTAINERS_CONF is set: podman reads that file, and no drop-ins.');
   return notes;
+}
+
+/** Of what was taken out of, and names stores all the same. */
+function findStaying({ path, after, own }: Change): string[] {
+  const stores = after === undefined || own === true ? [] : storesOf(path, after);
+  return stores.length === 0 ? [] : [`${path} still names ${stores.join(', ')}: what is not marked as of this command stays.`];
 }
 
 function nextSteps({ write, mountProgram }: SetupOptions): string[] {

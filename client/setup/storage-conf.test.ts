@@ -10,7 +10,7 @@ const STORE = '/var/lib/cfsmountd/podman';
 const wish = { store: STORE, mountProgram: undefined };
 const withProgram = { store: STORE, mountProgram: '/usr/bin/cfs-overlay' };
 const add = (text: string, what: typeof wish | typeof withProgram = wish): string => addToStorageConf('storage.conf', text, what);
-const remove = (text: string): string => removeFromStorageConf('storage.conf', text, STORE);
+const remove = (text: string, store = STORE): string => removeFromStorageConf('storage.conf', text, store);
 const read = (text: string): unknown => getStaticTOMLValue(parseTOML(text, { tomlVersion: '1.0' }));
 
 test('nothing there: a whole file', () => {
@@ -51,6 +51,7 @@ const files: readonly string[] = [
   'storage.driver = "overlay"\n',
   '\n\n[other]\nx = 1\n\n\n',
   '[storage]\r\ndriver = "overlay"\r\n',
+  '[storage.options]\r\nadditionalimagestores = [\r\n  "/a"\r\n]\r\n',
 ];
 for (const text of files) {
   test(`added, added again, and taken out: ${JSON.stringify(text)}`, () => {
@@ -59,9 +60,53 @@ for (const text of files) {
     assert.equal((read(added) as any).storage.driver, 'overlay'); // oxlint-disable-line typescript/no-explicit-any
     assert.equal(add(added), added);
     assert.equal(remove(added), text);
+    assert.equal(remove(added, '/another/store'), text);
     assert.equal(remove(text), text);
   });
 }
+
+test('a store beside those of the user is on a line that ends with the mark', () => {
+  assert.equal(
+    add('[storage.options]\nadditionalimagestores = ["/a"] # mine\n').split('\n').slice(1, 3).join('\n'),
+    `additionalimagestores = ["/a", "${STORE}" # cfsctl setup podman\n] # mine`,
+  );
+  assert.match(
+    add('[storage.options]\nadditionalimagestores = [\n    "/a"\n]\n'),
+    /^    "\/a",\n    "\/var\/lib\/cfsmountd\/podman" # cfsctl setup podman\n\]$/m,
+  );
+});
+
+test('taken out: every store of ours, whichever it is, and with it the whole file', () => {
+  const one = addToStorageConf('storage.conf', '', { store: '/one', mountProgram: '/usr/bin/cfs-overlay' });
+  assert.equal(remove(one), '');
+  assert.equal(remove(addToStorageConf('storage.conf', one, { store: '/two', mountProgram: undefined })), '');
+});
+
+test('taken out: no store that the user has named, before or since', () => {
+  const theirs = `[storage]\ndriver = "overlay"\n[storage.options]\nadditionalimagestores = ["/a", "${STORE}"]\n`;
+  assert.equal(remove(theirs), theirs);
+  assert.equal(remove(add(theirs)), theirs);
+  const stores = (text: string): string => `[storage]\ndriver = "overlay"\n[storage.options]\nadditionalimagestores = ${text}\n`;
+  const ours = `"${STORE}", # cfsctl setup podman`;
+  assert.equal(remove(stores(`["/a", ${ours}\n"/since"]`)), stores('["/a","/since"]'));
+  assert.equal(remove(stores(`[\n  "/a",\n  ${ours}\n  "/since"\n]`)), stores('[\n  "/a",\n  "/since"\n]'));
+});
+
+test('a line of ours where the user has named others since: ours is taken out by its name, and the line is theirs', () => {
+  const since = add('').replace(`["${STORE}"]`, `["${STORE}", "/since"]`);
+  assert.equal(remove(since), '[storage.options]\nadditionalimagestores = ["/since"]\n');
+  assert.equal(remove(remove(since)), remove(since));
+  assert.equal(remove(since, '/another'), `[storage.options]\nadditionalimagestores = ["${STORE}", "/since"]\n`);
+});
+
+test('a line of ours that the user has broken into several is taken out whole', () => {
+  assert.equal(remove(add('').replace(`["${STORE}"]`, `[\n  "${STORE}",\n]`)), '');
+});
+
+test('the words of the mark in a text of the user stay', () => {
+  const text = '[x]\ny = """\nz # cfsctl setup podman\n"""\n';
+  assert.equal(remove(text), text);
+});
 
 test('a file without an end of line gets one', () => {
   assert.equal(remove(add('[storage]\ndriver = "overlay"')), '[storage]\ndriver = "overlay"\n');
@@ -77,13 +122,15 @@ test('cfs-overlay beside options of the user, and taken out; a mount_program of 
 
 test('what the user has changed since stays', () => {
   const later = add('').replace('driver = "overlay" # cfsctl setup podman', 'driver = "overlay" # mine now\nrunroot = "/run/x"');
-  assert.equal(remove(later), '[storage] # cfsctl setup podman\ndriver = "overlay" # mine now\nrunroot = "/run/x"\n');
+  assert.equal(remove(later), '[storage]\ndriver = "overlay" # mine now\nrunroot = "/run/x"\n');
 });
 
 const refused: readonly [text: string, says: RegExp, hint: RegExp][] = [
   ['[storage', /storage\.conf:1: not valid TOML/, /mend the line/],
+  ['\uFEFF[storage]\n', /begins with a byte order mark/, /podman 4\.3 does not read/],
   ['a = 1\na = 2\n', /not valid TOML/, /mend/],
   ['[storage]\ndriver = "vfs"\n', /another storage driver/, /podman system reset/],
+  ['[storage]\ndriver = ""\n', /an empty storage driver/, /take the line out/],
   ['[storage]\ndriver = 1\n', /another storage driver/, /reset/],
   ['[storage]\noptions = { size = "" }\n', /cannot be edited here/, /additionalimagestores/],
   ['storage = { driver = "overlay" }\n', /cannot be edited here/, /yourself/],
@@ -136,7 +183,8 @@ test('whatever the text is: refused, or a file that podman can read, which is as
         return;
       }
       read(added);
-      if (!text.includes(STORE)) assert.equal(remove(added), text);
+      assert.equal(remove(added), text);
+      assert.equal(remove(text), text);
     }),
     { numRuns: 3000 },
   );

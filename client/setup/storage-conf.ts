@@ -1,8 +1,18 @@
 // What podman must be told in storage.conf (containers-storage.conf(5)), as changes of what the user has there.
 import { isDeepStrictEqual } from 'node:util';
 import { RequestError } from '../../core/wire/errors.js';
-import { addElement, addEntry, quoteToml, removeElement, removeEntry } from './toml-edit.js';
-import { type Path, type TomlFile, type Values, findEntry, isMarked, parseTomlFile, valueAt } from './toml-file.js';
+import { addElement, addEntry, quoteToml, removeElement, removeEntry, removeMarkedElement } from './toml-edit.js';
+import {
+  type Path,
+  type TomlFile,
+  type Values,
+  findEntry,
+  isElementMarked,
+  isMarked,
+  parseTomlFile,
+  valueAt,
+  withoutMarks,
+} from './toml-file.js';
 
 const DRIVER: Path = ['storage', 'driver'];
 const STORES: Path = ['storage', 'options', 'additionalimagestores'];
@@ -31,19 +41,23 @@ export function addToStorageConf(name: string, text: string, wish: StorageWish):
   return file.text;
 }
 
-/** The text without what `addToStorageConf` has put in: the store wherever it is named, other lines only if they are marked. */
+/** The text without what `addToStorageConf` has put in, which is what is marked. The store is for a line of ours where somebody has named others since. */
 export function removeFromStorageConf(name: string, text: string, store: string): string {
   let file = parseTomlFile(name, text);
   const change = (edited: string): void => void (file = parseAgain(name, edited));
   change(removeEntry(file, MOUNT_PROGRAM));
-  change(removeStore(file, store));
+  change(removeStores(file, store));
   // What stands alone in our table goes with it, so the driver comes last.
   change(removeEntry(file, DRIVER));
-  return file.text;
+  return withoutMarks(file);
 }
 
 function requireNothingElse(name: string, values: Values, { mountProgram }: StorageWish): void {
   const driver = valueAt(values, DRIVER);
+  if (driver === '')
+    throw new RequestError('BadRequest', `${name} has an empty storage driver`, {
+      hint: 'take the line out, or write driver = "overlay"',
+    });
   if (driver !== undefined && driver !== 'overlay')
     throw new RequestError('BadRequest', `${name} has another storage driver than overlay`, {
       hint: 'podman system reset removes what was made with it; then write driver = "overlay"',
@@ -64,13 +78,22 @@ function addStore(name: string, file: TomlFile, store: string): string {
   throw cannotEdit(name);
 }
 
-function removeStore(file: TomlFile, store: string): string {
+function removeStores(file: TomlFile, store: string): string {
   const entry = findEntry(file, STORES);
   if (entry?.value.type !== 'TOMLArray') return file.text;
-  const index = entry.value.elements.findIndex((element) => element.type === 'TOMLValue' && element.value === store);
-  if (index < 0) return file.text;
-  if (entry.value.elements.length === 1 && isMarked(file.text, entry.range[1])) return removeEntry(file, STORES);
-  return removeElement(file, entry.value, index);
+  const { elements } = entry.value;
+  const marked = elements.findIndex((element) => isElementMarked(file.text, element));
+  if (marked >= 0) return removeStores(parseTomlFile('', removeMarkedElement(file, entry.value, marked)), store);
+  if (!isMarked(file.text, entry.range[1])) return file.text;
+  if (elements.length <= 1) return removeEntry(file, STORES);
+  const named = elements.findIndex((element) => element.type === 'TOMLValue' && element.value === store);
+  return named < 0 ? file.text : removeElement(file, entry.value, named);
+}
+
+/** The additional image stores that a storage.conf names. */
+export function storesOf(name: string, text: string): readonly string[] {
+  const stores = valueAt(parseTomlFile(name, text).values, STORES);
+  return Array.isArray(stores) ? stores.map(String) : [];
 }
 
 /** An edit that breaks the file, or does anything but what is wished, is never written. */

@@ -32,7 +32,8 @@ export function addEntry({ text, ...file }: TomlFile, path: Path, value: string)
 export function removeEntry(file: TomlFile, path: Path): string {
   const entry = findEntry(file, path);
   if (entry === undefined || !isMarked(file.text, entry.range[1])) return file.text;
-  const text = applyEdits(file.text, [wholeLine(file.text, entry.range[0])]);
+  const { from } = wholeLine(file.text, entry.range[0]);
+  const text = applyEdits(file.text, [{ ...wholeLine(file.text, entry.range[1]), from }]);
   return removeEmptyTable(parseTomlFile('', text), path.slice(0, -1));
 }
 
@@ -41,31 +42,53 @@ function removeEmptyTable(file: TomlFile, path: Path): string {
   const table = findTable(file, path);
   if (table === undefined || table.body.length > 0 || !isMarked(text, table.range[0])) return text;
   const line = wholeLine(text, table.range[0]);
-  // The blank line before it is ours, too.
+  // The blank line before it is ours, too; on top of the file, the one before what comes next.
   const from = text.slice(0, line.from).endsWith('\n\n') || line.from === 1 ? line.from - 1 : line.from;
-  return applyEdits(text, [{ ...line, from }]);
+  const to = from === 0 && line.from === 0 && text[line.to] === '\n' ? line.to + 1 : line.to;
+  return applyEdits(text, [{ ...line, from, to }]);
 }
 
-/** A text as the last element of an array that is there. */
+/** A text as the last element of an array that is there, with a mark of its own: the line ends behind it. */
 export function addElement({ text }: TomlFile, array: AST.TOMLArray, value: string): string {
-  const quoted = quoteToml(value);
   const last = array.elements.at(-1);
-  if (last === undefined) return applyEdits(text, [{ from: array.range[0] + 1, to: array.range[0] + 1, text: quoted }]);
-  const end = last.range[1];
-  const comma = commaBehind(text, end, array.range[1]);
-  if (startOfLine(text, last.range[0]) <= array.range[0]) {
-    return applyEdits(text, [{ from: end, to: end, text: `, ${quoted}` }]);
+  const close = array.range[1] - 1;
+  const comma = last && commaBehind(text, last.range[1], close);
+  const element = `${quoteToml(value)}${comma === undefined ? '' : ','} ${MARK}\n`;
+  const line = startOfLine(text, close);
+  if (line <= array.range[0] || !isBlank(text.slice(line, close))) {
+    const at = comma === undefined ? (last?.range[1] ?? array.range[0] + 1) : comma + 1;
+    const gap = last === undefined ? '' : comma === undefined ? ', ' : ' ';
+    return applyEdits(text, [{ from: at, to: at, text: gap + element }]);
   }
-  const indent = /^\s*/.exec(text.slice(startOfLine(text, last.range[0]), last.range[0]))?.[0] ?? '';
-  const lineEnd = Math.min(endOfLine(text, comma ?? end), array.range[1] - 1);
-  const edits: Edit[] = [{ from: lineEnd, to: lineEnd, text: `\n${indent}${quoted}${comma === undefined ? '' : ','}` }];
-  if (comma === undefined) edits.push({ from: end, to: end, text: ',' });
-  return lineEnd === end && comma === undefined
-    ? applyEdits(text, [{ from: end, to: end, text: `,\n${indent}${quoted}` }])
-    : applyEdits(text, edits);
+  // The bracket stands on a line of its own, and so does what is put in.
+  const indent = /^[ \t]*/.exec(text.slice(startOfLine(text, last?.range[0] ?? line)))![0];
+  const edits: Edit[] = [{ from: line, to: line, text: `${indent}${element}` }];
+  if (last !== undefined && comma === undefined) edits.push({ from: last.range[1], to: last.range[1], text: ',' });
+  return applyEdits(text, edits);
 }
 
-/** Takes the element at an index out of an array. */
+/** Takes out what `addElement` has put in, at an index. */
+export function removeMarkedElement({ text }: TomlFile, array: AST.TOMLArray, index: number): string {
+  const [start, end] = array.elements[index]!.range;
+  const to = endOfLine(text, end) + 1;
+  const hasComma = commaBehind(text, end, to) !== undefined;
+  const before = array.elements[index - 1];
+  const comma = before && commaBehind(text, before.range[1], start)!;
+  const line = startOfLine(text, start);
+  if (!isBlank(text.slice(line, start))) {
+    const from = comma === undefined ? start : hasComma ? comma + 1 : comma;
+    return applyEdits(text, [{ from, to, text: '' }]);
+  }
+  const edits: Edit[] = [{ from: line, to, text: '' }];
+  if (comma !== undefined && !hasComma) edits.push({ from: comma, to: comma + 1, text: '' });
+  return applyEdits(text, edits);
+}
+
+function isBlank(text: string): boolean {
+  return text.trim() === '';
+}
+
+/** Takes the element at an index out of an array, whatever stands beside it. */
 export function removeElement({ text }: TomlFile, array: AST.TOMLArray, index: number): string {
   const element = array.elements[index]!;
   const [start, end] = element.range;

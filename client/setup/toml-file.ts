@@ -1,4 +1,5 @@
 // A TOML file of somebody else's as text: what stands where, so that a line can be put in or taken out and the rest stays as it is.
+import { isDeepStrictEqual } from 'node:util';
 import { type AST, ParseError, getStaticTOMLValue, parseTOML } from 'toml-eslint-parser';
 import { RequestError } from '../../core/wire/errors.js';
 
@@ -16,6 +17,11 @@ export interface TomlFile {
 
 /** Throws `RequestError` BadRequest with file and line. */
 export function parseTomlFile(name: string, text: string): TomlFile {
+  if (text.startsWith('\uFEFF'))
+    // Measured: podman says so beside its output, and goes on without the file.
+    throw new RequestError('BadRequest', `${name} begins with a byte order mark`, {
+      hint: 'take it out: podman 4.3 does not read the file with it',
+    });
   try {
     const program = parseTOML(text, { tomlVersion: '1.0' });
     return { text, program, values: getStaticTOMLValue(program) };
@@ -91,4 +97,21 @@ export function wholeLine(text: string, offset: number): Edit {
 
 export function isMarked(text: string, offset: number): boolean {
   return text.slice(startOfLine(text, offset), endOfLine(text, offset)).trimEnd().endsWith(MARK);
+}
+
+/** Whether nothing but the mark stands behind an element of an array, on its line. */
+export function isElementMarked(text: string, { range: [, end] }: AST.TOMLContentNode): boolean {
+  return (
+    text
+      .slice(end, endOfLine(text, end))
+      .replace(/^[ \t]*,?/, '')
+      .trim() === MARK
+  );
+}
+
+/** The same lines, as somebody else's: without the marks. */
+export function withoutMarks({ text, values }: TomlFile): string {
+  const bare = text.replaceAll(new RegExp(`[ \\t]*${MARK}[ \\t]*(?=\\r?$)`, 'gm'), '');
+  // The words may stand in a text of several lines.
+  return isDeepStrictEqual(parseTomlFile('', bare).values, values) ? bare : text;
 }

@@ -1,13 +1,13 @@
 // cfsctl setup podman and cfsctl doctor, with real podman: what it reads, and what becomes of a user's files.
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, beforeEach, test } from 'node:test';
 
 import { type Daemon, startDaemon } from '../support/daemon.js';
 import { addToRepository, makeErofs, policyText } from '../support/images.js';
 import { DIST, run } from '../support/machine.js';
-import { type Room, type RoomUser, openRoom, writeOwn } from '../support/podman.js';
+import { type Room, type RoomUser, makeEmptyStore, openRoom, writeOwn } from '../support/podman.js';
 import { startPlugin } from '../support/volume-plugin.js';
 
 let room: Room;
@@ -22,18 +22,9 @@ before(async () => {
 });
 after(() => room?.close());
 beforeEach(() => {
-  for (const path of ['.config', '.local', 'run/libpod', 'run/containers'])
+  for (const path of ['.config', '.local', 'dotfiles', 'run/libpod', 'run/containers'])
     rmSync(join(user.home, path), { recursive: true, force: true });
 });
-
-/** What podman wants to find in a store without images. */
-function makeEmptyStore(path: string): void {
-  for (const name of ['overlay', 'overlay-images', 'overlay-layers']) mkdirSync(join(path, name), { recursive: true });
-  for (const name of ['images', 'layers']) {
-    writeFileSync(join(path, `overlay-${name}/${name}.json`), '[]');
-    writeFileSync(join(path, `overlay-${name}/${name}.lock`), '');
-  }
-}
 
 const STORAGE_CONF = '.config/containers/storage.conf';
 const DROP_IN = '.config/containers/containers.conf.d/50-cfsctl.conf';
@@ -82,7 +73,7 @@ test("a user's own file keeps all it has; what was there is kept beside; a link 
   writeOwn(user, '.config/containers/x', '');
   symlinkSync('../../dotfiles/storage.conf', join(user.home, STORAGE_CONF));
   assert.equal(setup('--write').status, 0);
-  assert.equal(read(STORAGE_CONF), mine.replace('[\n  # none', `["${store}"\n  # none`));
+  assert.equal(read(STORAGE_CONF), mine.replace('yet\n]', `yet\n"${store}" # cfsctl setup podman\n]`));
   assert.equal(read(STORAGE_CONF), read('dotfiles/storage.conf'));
   assert.equal(read(`${STORAGE_CONF}.before-cfsctl`), mine);
   room.output(user, ['podman', 'info']);
@@ -113,8 +104,21 @@ test('podman does not start with what was written: it is taken back', () => {
   writeOwn(user, STORAGE_CONF, mine);
   const { status, stderr } = setup('--write');
   assert.equal(status, 1);
-  assert.match(stderr, /podman does not start with these changes, and they were taken back/);
+  assert.match(stderr, /podman does not start, with these changes or without, and they were taken back: .*\/proc\/nothing/);
   assert.deepEqual([read(STORAGE_CONF), has(DROP_IN)], [mine, false]);
+});
+
+test('podman does not start for the store alone: it is taken back, and that is said', () => {
+  const broken = join(room.path, 'broken');
+  makeEmptyStore(broken);
+  chmodSync(join(broken, 'overlay-images/images.lock'), 0o000);
+  const write = () => room.run(user, ['cfsctl', 'setup', 'podman', '--store', broken, '--write']);
+  const says = /podman does not start with these changes, and they were taken back: .*images\.lock/;
+  assert.match(write().stderr, says);
+  assert.deepEqual([has(STORAGE_CONF), has(DROP_IN)], [false, false]);
+  writeOwn(user, STORAGE_CONF, '[storage]\ndriver = "overlay"\n');
+  assert.match(write().stderr, says);
+  assert.equal(read(STORAGE_CONF), '[storage]\ndriver = "overlay"\n');
 });
 
 test('cfs-overlay: for who has nothing yet; refused over layers that were made without it', () => {

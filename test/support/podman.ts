@@ -175,6 +175,15 @@ export function writeOwn({ home, uid }: RoomUser, path: string, text: string): v
   chownSync(join(home, path), uid, uid);
 }
 
+/** What podman wants to find in a store without images; anybody may read it. */
+export function makeEmptyStore(path: string): void {
+  for (const name of ['overlay', 'overlay-images', 'overlay-layers']) mkdirSync(join(path, name), { recursive: true });
+  for (const name of ['images', 'layers']) {
+    writeFileSync(join(path, `overlay-${name}/${name}.json`), '[]');
+    writeFileSync(join(path, `overlay-${name}/${name}.lock`), '');
+  }
+}
+
 async function untilReady(holder: ChildProcess, ready: string): Promise<void> {
   let stderr = '';
   holder.stderr!.setEncoding('utf8').on('data', (text: string) => (stderr += text));
