@@ -190,8 +190,11 @@ for (const alive of [true, false]) {
         daemon.process.kill('SIGCONT');
       }
       try {
+        // All of it, for as long as nobody is let go for the time it takes; and never more.
+        await eventually('it has its share', () => countSockets() - sockets >= 256);
         await settleDown(daemon.pid);
-        assert.equal(countSockets() - sockets, 256);
+        const taken = countSockets() - sockets;
+        assert.ok(taken <= 256, `${taken} connections`);
         const slowest = await slowestMount();
         assert.ok(slowest < BOUND_MS, `another user waited ${slowest} ms`);
       } finally {
