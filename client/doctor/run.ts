@@ -1,4 +1,5 @@
 // cfsctl doctor: everything that podman and the service need of each other, and what to mend.
+import { resolve } from 'node:path';
 import { nameOfUid } from '../../core/kernel/identity.js';
 import { RequestError } from '../../core/wire/errors.js';
 import type { ConnectOptions } from '../connect.js';
@@ -9,7 +10,7 @@ import { checkHost } from './host.js';
 import { checkPlugin } from './plugin.js';
 import { checkPodman } from './podman.js';
 import { checkService } from './service.js';
-import { checkStore, judgeExported, readLayers } from './store.js';
+import { checkStore, judgeExported, readImages } from './store.js';
 
 export interface DoctorOptions {
   readonly store: string;
@@ -30,10 +31,12 @@ export async function runDoctor(options: DoctorOptions): Promise<void> {
   if (findings.some(({ status }) => status === 'fail')) process.exitCode = 1;
 }
 
-async function examine({ store, service }: DoctorOptions): Promise<Finding[]> {
+async function examine({ store: given, service }: DoctorOptions): Promise<Finding[]> {
+  // As it has to stand in storage.conf.
+  const store = resolve(given);
   const uid = process.getuid?.() ?? 0;
   const ofService = await guard('service', () => checkService(service));
-  if (uid === 0) return [...ofService, ...(await guard('store', () => [judgeExported(store, readLayers(store))])), ROOT_IS_NOT];
+  if (uid === 0) return [...ofService, ...(await guard('store', () => [judgeExported(store, readImages(store))])), ROOT_IS_NOT];
   const podman = checkPodman();
   return [
     ...ofService,

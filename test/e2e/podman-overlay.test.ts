@@ -1,6 +1,6 @@
 // Rootless podman with cfs-overlay as its mount_program: images attach by themselves, also for containers with id maps of their own.
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 
@@ -125,7 +125,25 @@ test('a layer whose mark is damaged, or gone, does not become an empty root', ()
     assert.equal(status, 126);
     assert.match(stderr, /cfs-overlay: .*cfs-layer\.json is damaged/);
   }
-  run('rm', marker);
+  for (const [damage, because] of [
+    [() => chmodSync(marker, 0), 'EACCES'],
+    [() => mkdirSync(marker), 'EISDIR'],
+  ] as const) {
+    rmSync(marker, { recursive: true });
+    writeFileSync(marker, text);
+    if (because === 'EISDIR') rmSync(marker);
+    damage();
+    const { status, stderr } = tryPodman('run', '--rm', 'base', 'true');
+    assert.equal(status, 126);
+    assert.match(
+      stderr,
+      new RegExp(
+        `cfs-overlay: .*cfs-layer\\.json cannot be read \\(${because}\\) \\(sudo cfsctl podman export-store ${kit.store} `,
+      ),
+    );
+    assert.doesNotMatch(stderr, /^ +at /m);
+  }
+  rmSync(marker, { recursive: true });
   const { status, stderr } = tryPodman('run', '--rm', 'base', 'true');
   assert.equal(status, 126);
   assert.match(stderr, /cfs-overlay: the layer at .* is damaged/);
@@ -138,6 +156,8 @@ test('what podman would never say is refused', () => {
     ['lowerdir=/a,lowerdir=/b', /lowerdir is given twice/],
     ['lowerdir=/a\\:/b', /has a backslash/],
     ['lowerdir=/nowhere/at/all', /cannot be read \(ENOENT\)/],
+    [`lowerdir=/etc/passwd/below:${kit.store}`, /cfs-overlay: [^\n]*ENOTDIR[^\n]*\n$/],
+    [`lowerdir=/root/below`, /cfs-overlay: [^\n]*EACCES[^\n]*\n$/],
   ] as const) {
     const { status, stderr } = overlay('-o', options, join(user.home, 'tmp'));
     assert.equal(status, 1, options);

@@ -1,7 +1,7 @@
 // Rootless podman with an additional image store whose layers are validated mounts, on the kernel's overlay: podman as it is, no mount_program.
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { chownSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chownSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 
@@ -164,6 +164,42 @@ test('detach: what runs goes on, what starts does not', () => {
   assert.equal(podman('exec', 'running', 'cat', '/etc/group'), 'root:x:0:\nuser:x:1000:\n');
   assert.equal(tryPodman('run', '--rm', 'base', 'true').status, 126);
   podman('rm', '-f', '-t', '0', 'running');
+});
+
+test('a damaged layer: attach names it and attaches the others; exported again, it is attached', async () => {
+  migrate();
+  const other = kit.add('other', makeRootTree(join(kit.room.path, 'other'), 1000));
+  kit.export();
+  await kit.trust([base, other]);
+  const images = JSON.parse(readFileSync(join(kit.store, 'overlay-images/images.json'), 'utf8')) as {
+    names: string[];
+    layer: string;
+  }[];
+  const directory = join(kit.store, 'overlay', images.find(({ names }) => names.includes('localhost/base:latest'))!.layer);
+  for (const [damage, because] of [
+    [() => writeFileSync(join(directory, 'cfs-layer.json'), '{'), /cfs-layer\.json is damaged/],
+    [() => rmSync(join(directory, 'cfs-layer.json')), /has no cfs-layer\.json/],
+    [() => rmSync(join(directory, 'empty'), { recursive: true }), /\/empty is missing/],
+    [() => rmSync(directory, { recursive: true }), /has no cfs-layer\.json/],
+  ] as const) {
+    damage();
+    const all = attach();
+    assert.deepEqual([all.status, all.stdout], [0, '']);
+    assert.match(all.stderr, /^cfsctl: left out localhost\/base:latest: [^\n]*\n$/);
+    assert.match(all.stderr, because);
+    const listed = JSON.parse(attach('--all', '--json').stdout) as { images: string[]; state: string }[];
+    assert.deepEqual(listed.map(({ state }) => state).sort(), ['damaged', 'was attached']);
+    assert.equal(podman('run', '--rm', 'other', 'cat', '/etc/group'), 'root:x:0:\nuser:x:1000:\n');
+    const named = attach('base');
+    assert.equal(named.status, 1);
+    assert.match(named.stderr, because);
+    assert.ok(named.stderr.includes(`hint: sudo cfsctl podman export-store ${kit.store} writes it again`), named.stderr);
+    assert.equal(tryPodman('unshare', 'cfsctl', 'detach', '--store', kit.store, '--all').status, 0);
+    kit.export();
+    assert.deepEqual(attach(), { status: 0, stdout: '', stderr: '' });
+    podman('run', '--rm', 'base', 'true');
+    migrate();
+  }
 });
 
 test('trust taken back, a digest never trusted, the service stopped: attach says why, and nothing runs', async () => {

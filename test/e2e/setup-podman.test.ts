@@ -151,7 +151,7 @@ test('doctor: of a user who has nothing yet, with what to do', () => {
   assert.match(findings['service']!.mend!, /systemctl enable --now cfsmountd\.socket/);
   assert.deepEqual([findings['subuid']!.status, findings['newuidmap']!.status], ['ok', 'ok']);
   assert.match(findings['podman']!.says, /never used/);
-  assert.equal(findings['storage.conf']!.mend, 'cfsctl setup podman --write');
+  assert.equal(findings['storage.conf']!.mend, `cfsctl setup podman --store ${store} --write`);
   // To ask podman would have made it choose a storage driver.
   assert.equal(has('.local'), false);
 });
