@@ -168,7 +168,7 @@ test('detach: what runs goes on, what starts does not', () => {
 
 test('a damaged layer: attach names it and attaches the others; exported again, it is attached', async () => {
   migrate();
-  const other = kit.add('other', makeRootTree(join(kit.room.path, 'other'), 1000));
+  const other = kit.add('other', makeRootTree(join(kit.room.path, 'other-tree'), 1000));
   kit.export();
   await kit.trust([base, other]);
   const images = JSON.parse(readFileSync(join(kit.store, 'overlay-images/images.json'), 'utf8')) as {
