@@ -5,7 +5,7 @@ import { RequestError } from '../../core/wire/errors.js';
 import type { ConnectOptions } from '../connect.js';
 import { escapeText, formatJson, paint, print } from '../output.js';
 import { readSurroundings } from '../user-namespace.js';
-import { type Finding, fail, warn } from './finding.js';
+import { type Finding, failureOf, warn } from './finding.js';
 import { checkHost } from './host.js';
 import { checkPlugin } from './plugin.js';
 import { checkPodman } from './podman.js';
@@ -49,14 +49,11 @@ async function examine({ store: given, service }: DoctorOptions): Promise<Findin
 
 const ROOT_IS_NOT = warn('podman', 'is not looked at: you are root', 'run cfsctl doctor as the user whose podman it is');
 
-/** A file that cannot be read, or is broken, is a finding, and the rest is looked at all the same. */
 async function guard(check: string, look: () => readonly Finding[] | Promise<readonly Finding[]>): Promise<readonly Finding[]> {
   try {
     return await look();
   } catch (error) {
-    if (error instanceof RequestError) return [fail(check, error.message, error.hint ?? 'mend it')];
-    if (typeof (error as NodeJS.ErrnoException).code !== 'string') throw error;
-    return [fail(check, (error as Error).message, 'see to it that you may read it')];
+    return [failureOf(check, error)];
   }
 }
 

@@ -9,7 +9,7 @@ import { whyDamaged } from '../podman/whole-layer.js';
 import { isStore, readIfThere, storageConf } from '../setup/places.js';
 import { parseTomlFile, valueAt } from '../setup/toml-file.js';
 import { shellWord } from '../shell-word.js';
-import { type Finding, fail, ok, warn } from './finding.js';
+import { type Finding, fail, failureOf, ok, warn } from './finding.js';
 import { type PodmanInfo, usesCfsOverlay } from './podman.js';
 
 /** What has to be said of a store that is not the one that commands take by themselves. */
@@ -62,8 +62,7 @@ function judgeTold(store: string): Finding {
     if (Array.isArray(stores) && stores.includes(store)) return ok('storage.conf', `${path} names the store`);
     return fail('storage.conf', `${path} does not name the store ${store}`, `cfsctl setup podman${optionOf(store)} --write`);
   } catch (error) {
-    if (!(error instanceof RequestError)) throw error;
-    return fail('storage.conf', error.message, error.hint ?? 'mend it');
+    return failureOf('storage.conf', error);
   }
 }
 

@@ -97,6 +97,7 @@ function addLayer(repository: Repository, store: string, image: VerityDigest, be
     changeMode(file, 0o644);
     const directory = layerDirectory(store, diffId);
     makeOpenDirectory(directory);
+    remove(join(directory, MARKER));
     for (const name of LAYER_DIRECTORIES) makeOpenDirectory(join(directory, name));
     renameDurably(file, draft, tarSplitPath(store, diffId));
     putFile(join(directory, 'link'), linkName(diffId));

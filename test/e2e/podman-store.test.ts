@@ -5,6 +5,7 @@ import { chownSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 
+import { CFSCTL } from '../support/cfsctl.js';
 import { run } from '../support/machine.js';
 import type { TestImage } from '../support/oci-record.js';
 import { type PodmanKit, makeRootTree, mountsOf, openPodmanKit, storageBytes, storeLines } from '../support/podman-kit.js';
@@ -164,6 +165,18 @@ test('detach: what runs goes on, what starts does not', () => {
   assert.equal(podman('exec', 'running', 'cat', '/etc/group'), 'root:x:0:\nuser:x:1000:\n');
   assert.equal(tryPodman('run', '--rm', 'base', 'true').status, 126);
   podman('rm', '-f', '-t', '0', 'running');
+});
+
+test('doctor counts images as podman lists them', () => {
+  run(CFSCTL, 'tag', '--repo', kit.repository, 'base', 'second-name');
+  attach();
+  const rows = podman('images', '--format', '{{.ReadOnly}}').split('\n');
+  const count = rows.filter((each) => each === 'true').length;
+  assert.equal(count, 2);
+  const said = kit.room.run(user, ['cfsctl', 'doctor', '--store', kit.store]).stdout;
+  assert.match(said, new RegExp(`^ok +store +${kit.store} has ${count} images$`, 'm'));
+  assert.match(said, new RegExp(`^ok +attached +${count} of ${count} images$`, 'm'));
+  run(CFSCTL, 'rm', '--repo', kit.repository, 'second-name');
 });
 
 test('a damaged layer: attach names it and attaches the others; exported again, it is attached', async () => {
