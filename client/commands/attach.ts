@@ -12,7 +12,11 @@ const ATTACH = `${IMAGE}
 
 Run it inside podman unshare: podman's containers see what is mounted there, until
 podman system migrate ends that namespace. What is attached stays as it is. Silent
-on success; with --all images that the service refuses are named, and left out.
+on success; with --all images that the service refuses, or whose layer is damaged,
+are named and left out.
+
+Exit status: 0 attached, with --all also where images were left out, be it all of them;
+1 an image that was named could not be attached, or the service cannot be reached.
 
 Examples:
   podman unshare cfsctl attach --all
@@ -37,7 +41,7 @@ export function addAttachCommands(program: Command): void {
     using client = connectFor(command);
     const found = attachImages(client, options);
     if (wantsJson(command)) return print(formatJson(found));
-    for (const each of found) if (each.state === 'refused') printError(formatRefusal(each));
+    for (const each of found) if (each.because !== '') printError(formatLeftOut(each));
   });
   addStoreCommand(program, 'detach', 'unmount what cfsctl attach has mounted', DETACH, (images, command) => {
     const options = attachOptionsOf(command, images);
@@ -47,7 +51,7 @@ export function addAttachCommands(program: Command): void {
   });
 }
 
-function formatRefusal({ images, because }: AttachedImage): string {
+function formatLeftOut({ images, because }: AttachedImage): string {
   return `cfsctl: left out ${images[0] ?? ''}: ${because}\n`;
 }
 

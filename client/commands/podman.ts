@@ -6,7 +6,9 @@ const EXPORT = `
 Each OCI image that has a name in the repository (cfsctl oci import) becomes an
 image of the store, with one layer: where its validated mount gets attached. No
 file is copied; of each image all files are read once, so that podman save gives
-it back. Images that are gone from the repository go from the store, too.
+it back. Images that are gone from the repository go from the store, too. What is
+missing or damaged of a layer is written anew. cfsctl oci import, tag, rm and gc keep
+the store up to date that was exported last, and no other.
 
 Users name the store in storage.conf, below [storage.options]:
   additionalimagestores = ["${DEFAULT_STORE}"]

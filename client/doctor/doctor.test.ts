@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Finding } from './finding.js';
-import { judgeNamespaces, judgeSubordinates } from './host.js';
+import { judgeNamespaces } from './host.js';
 import { judgeDriver, judgeVersion, usesCfsOverlay } from './podman.js';
 import { judgeKernel } from './service.js';
 import { attachedLayers, judgeAttached, judgeExported } from './store.js';
+import { judgeSubordinates } from './subordinates.js';
 
 const alice = { uid: 1000, name: 'alice' };
 const subids: [text: string | undefined, status: Finding['status'], says: RegExp, nsswitch?: string][] = [
@@ -22,12 +23,38 @@ const subids: [text: string | undefined, status: Finding['status'], says: RegExp
 ];
 for (const [text, status, says, nsswitch] of subids) {
   test(`subordinate ids: ${JSON.stringify(text)}`, () => {
-    const finding = judgeSubordinates('subuid', text, alice, nsswitch);
-    assert.equal(finding.status, status);
-    assert.match(finding.says, says);
-    if (status === 'fail') assert.match(finding.mend!, /^sudo usermod --add-subuids .* alice /);
+    for (const [index, finding] of judgeSubordinates({ subuid: text, subgid: text }, alice, nsswitch).entries()) {
+      assert.equal(finding.status, status);
+      assert.match(finding.says, new RegExp(says.source.replace('subuid', ['subuid', 'subgid'][index]!)));
+      if (status === 'fail') assert.match(finding.mend!, /^(?:sudo touch .* && )?sudo usermod --add-subuids .* alice /);
+    }
   });
 }
+
+const both = 'sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 alice && podman system migrate';
+const mends: [
+  subuid: string | undefined,
+  subgid: string | undefined,
+  mend: string,
+  user?: { uid: number; name: string | undefined },
+][] = [
+  ['', '', both],
+  ['# none\nbob:many:1\n', '', both],
+  [undefined, undefined, `sudo touch /etc/subuid /etc/subgid && ${both}`],
+  ['bob:100000:65536\n', 'carol:165536:65536\n', both.replaceAll('100000-165535', '231072-296607')],
+  // A hole of 65535 ids is too small, one of 65536 is not.
+  ['bob:165535:65536\n', '', both.replaceAll('100000-165535', '231071-296606')],
+  ['bob:165536:65536\n', '', both],
+  ['bob:1:99999\ncarol:500000:9\ndan:100000:1\n', '', both.replaceAll('100000-165535', '100001-165536')],
+  ['alice:100000:65536\n', '', 'sudo usermod --add-subgids 165536-231071 alice && podman system migrate'],
+  ['', '', both.replaceAll('100000-165535', '120001-185536'), { uid: 120_000, name: 'alice' }],
+  ['', '', both.replace('alice', "'o'\\''brien'"), { uid: 1, name: "o'brien" }],
+  ['', '', 'sudo useradd --uid 4242 user4242', { uid: 4242, name: undefined }],
+];
+for (const [subuid, subgid, mend, user = alice] of mends)
+  test(`subordinate ids are mended by one line: ${JSON.stringify([subuid, subgid, user])}`, () => {
+    assert.equal(judgeSubordinates({ subuid, subgid }, user)[1]!.mend, mend);
+  });
 
 test('user namespaces: by the settings of Linux, Debian and Ubuntu', () => {
   const judge = (settings: Record<string, string>): string => judgeNamespaces((name) => settings[name]).status;
@@ -73,20 +100,44 @@ test('attached is a layer that has a mount of the service below it, in this stor
   assert.deepEqual(attachedLayers('/srv', mountinfo), []);
 });
 
+const images = [
+  { id: 'a', names: ['localhost/a:latest', 'localhost/b:latest'], layer: one },
+  { id: 'b', names: [], layer: two },
+];
+const whole = (): undefined => undefined;
+
 test('the store: not there, empty, not attached, in part, by cfs-overlay', () => {
   assert.equal(judgeExported('/s', undefined).status, 'fail');
   assert.equal(judgeExported('/s', []).status, 'warn');
-  assert.equal(judgeExported('/s', [one]).status, 'ok');
+  assert.equal(judgeExported('/s', images, whole).status, 'ok');
   const plain = { store: { graphDriverName: 'overlay' } };
   const withProgram = {
     store: { ...plain.store, graphOptions: { 'overlay.mount_program': { Executable: '/usr/bin/cfs-overlay' } } },
   };
   assert.deepEqual([usesCfsOverlay(plain), usesCfsOverlay(withProgram)], [false, true]);
   const judge = (attached: readonly string[] | string, info: typeof plain = plain): string =>
-    judgeAttached([one, two], attached, info).status;
+    judgeAttached('/s', images, attached, info).status;
   assert.equal(judge([]), 'fail');
   assert.equal(judge([one]), 'warn');
   assert.equal(judge([two, one]), 'ok');
   assert.equal(judge('cannot set up namespace'), 'fail');
   assert.equal(judge([], withProgram), 'ok');
+});
+
+test('the store: images are counted as podman images lists them, and damaged layers are named', () => {
+  assert.equal(judgeExported('/s', images, whole).says, '/s has 3 images');
+  const plain = { store: { graphDriverName: 'overlay' } };
+  assert.equal(judgeAttached('/s', images, [one], plain).says, '2 of 3 images');
+  const twice = [...images, { id: 'c', names: [], layer: two }];
+  const damaged = judgeExported('/s', twice, (_store, layer) => (layer === two ? 'two is damaged' : undefined));
+  assert.deepEqual([damaged.status, damaged.says], ['fail', 'two is damaged']);
+});
+
+test('what to do names the store, unless it is where it always is', () => {
+  const usual = '/var/lib/cfsmountd/podman';
+  const info = { store: { graphDriverName: 'overlay' } };
+  assert.equal(judgeExported(usual, undefined).mend, 'sudo cfsctl podman export-store');
+  assert.equal(judgeExported('/my store', undefined).mend, "sudo cfsctl podman export-store '/my store'");
+  assert.equal(judgeAttached(usual, images, [], info).mend, 'podman unshare cfsctl attach --all');
+  assert.equal(judgeAttached('/s', images, [], info).mend, 'podman unshare cfsctl attach --all --store /s');
 });

@@ -3,18 +3,16 @@ import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { findProgram } from '../ask-podman.js';
 import { type Finding, fail, ok, warn } from './finding.js';
-
-export interface User {
-  readonly uid: number;
-  /** Undefined where the host has no name for the uid. */
-  readonly name: string | undefined;
-}
+import { type User, judgeSubordinates } from './subordinates.js';
 
 export function checkHost(user: User): Finding[] {
   return [
     judgeNamespaces(readSetting),
-    judgeSubordinates('subuid', readText('/etc/subuid'), user, readText('/etc/nsswitch.conf')),
-    judgeSubordinates('subgid', readText('/etc/subgid'), user, readText('/etc/nsswitch.conf')),
+    ...judgeSubordinates(
+      { subuid: readText('/etc/subuid'), subgid: readText('/etc/subgid') },
+      user,
+      readText('/etc/nsswitch.conf'),
+    ),
     judgeMapper('newuidmap'),
     judgeMapper('newgidmap'),
   ];
@@ -34,31 +32,6 @@ export function judgeNamespaces(setting: (name: string) => string | undefined): 
       'podman of the distribution has one; others need one',
     );
   return ok(check, 'users may make them');
-}
-
-/** Ids of a container but its root's: so many has podman of itself. */
-const ENOUGH = 65_536;
-
-/** `text`: the file, subuid(5). Undefined: it cannot be read. */
-export function judgeSubordinates(
-  file: 'subuid' | 'subgid',
-  text: string | undefined,
-  { uid, name }: User,
-  nsswitch = '',
-): Finding {
-  const owner = name ?? String(uid);
-  const count = (text ?? '')
-    .split('\n')
-    .map((line) => line.split(':'))
-    .filter(([who]) => who === name || who === String(uid))
-    .reduce((sum, [, , size]) => sum + (/^\d+$/.test(size ?? '') ? Number(size) : 0), 0);
-  const option = file === 'subuid' ? '--add-subuids' : '--add-subgids';
-  const mend = `sudo usermod ${option} 100000-165535 ${owner} (a range that nobody has), then podman system migrate`;
-  if (count >= ENOUGH) return ok(file, `${count} subordinate ids`);
-  if (/^subid:(?!\s*files\s*$)/m.test(nsswitch))
-    return warn(file, 'not from files (nsswitch.conf): not looked at', `getsubids ${owner} lists them`);
-  if (count === 0) return fail(file, `no subordinate ids in /etc/${file}`, mend);
-  return warn(file, `${count} subordinate ids, and images expect ${ENOUGH}`, mend);
 }
 
 function judgeMapper(program: string): Finding {

@@ -2,8 +2,7 @@
 import { accessSync, constants } from 'node:fs';
 import { basename } from 'node:path';
 import * as z from 'zod';
-import { RequestError } from '../../core/wire/errors.js';
-import { type Finding, fail, ok, warn } from './finding.js';
+import { type Finding, fail, failureOf, ok, warn } from './finding.js';
 import { askPodman, findProgram } from '../ask-podman.js';
 import { wasUsed } from '../setup/places.js';
 
@@ -42,8 +41,7 @@ function findProblem(): Finding | undefined {
   try {
     return wasUsed() ? undefined : warn('podman', 'was never used by you', 'cfsctl setup podman --write, before you use it');
   } catch (error) {
-    if (!(error instanceof RequestError)) throw error;
-    return fail('podman', error.message, error.hint ?? 'mend it');
+    return failureOf('podman', error);
   }
 }
 

@@ -1,15 +1,16 @@
 // cfsctl doctor: everything that podman and the service need of each other, and what to mend.
+import { resolve } from 'node:path';
 import { nameOfUid } from '../../core/kernel/identity.js';
 import { RequestError } from '../../core/wire/errors.js';
 import type { ConnectOptions } from '../connect.js';
 import { escapeText, formatJson, paint, print } from '../output.js';
 import { readSurroundings } from '../user-namespace.js';
-import { type Finding, fail, warn } from './finding.js';
+import { type Finding, failureOf, warn } from './finding.js';
 import { checkHost } from './host.js';
 import { checkPlugin } from './plugin.js';
 import { checkPodman } from './podman.js';
 import { checkService } from './service.js';
-import { checkStore, judgeExported, readLayers } from './store.js';
+import { checkStore, judgeExported, readImages } from './store.js';
 
 export interface DoctorOptions {
   readonly store: string;
@@ -30,10 +31,12 @@ export async function runDoctor(options: DoctorOptions): Promise<void> {
   if (findings.some(({ status }) => status === 'fail')) process.exitCode = 1;
 }
 
-async function examine({ store, service }: DoctorOptions): Promise<Finding[]> {
+async function examine({ store: given, service }: DoctorOptions): Promise<Finding[]> {
+  // As it has to stand in storage.conf.
+  const store = resolve(given);
   const uid = process.getuid?.() ?? 0;
   const ofService = await guard('service', () => checkService(service));
-  if (uid === 0) return [...ofService, ...(await guard('store', () => [judgeExported(store, readLayers(store))])), ROOT_IS_NOT];
+  if (uid === 0) return [...ofService, ...(await guard('store', () => [judgeExported(store, readImages(store))])), ROOT_IS_NOT];
   const podman = checkPodman();
   return [
     ...ofService,
@@ -46,14 +49,11 @@ async function examine({ store, service }: DoctorOptions): Promise<Finding[]> {
 
 const ROOT_IS_NOT = warn('podman', 'is not looked at: you are root', 'run cfsctl doctor as the user whose podman it is');
 
-/** A file that cannot be read, or is broken, is a finding, and the rest is looked at all the same. */
 async function guard(check: string, look: () => readonly Finding[] | Promise<readonly Finding[]>): Promise<readonly Finding[]> {
   try {
     return await look();
   } catch (error) {
-    if (error instanceof RequestError) return [fail(check, error.message, error.hint ?? 'mend it')];
-    if (typeof (error as NodeJS.ErrnoException).code !== 'string') throw error;
-    return [fail(check, (error as Error).message, 'see to it that you may read it')];
+    return [failureOf(check, error)];
   }
 }
 

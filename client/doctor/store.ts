@@ -4,53 +4,66 @@ import { join } from 'node:path';
 import { RequestError } from '../../core/wire/errors.js';
 import { askPodman } from '../ask-podman.js';
 import { formatCount } from '../output.js';
-import { listStoredImages } from '../podman/store-layout.js';
+import { DEFAULT_STORE, type StoredImage, exportCommand, listStoredImages } from '../podman/store-layout.js';
+import { whyDamaged } from '../podman/whole-layer.js';
 import { isStore, readIfThere, storageConf } from '../setup/places.js';
 import { parseTomlFile, valueAt } from '../setup/toml-file.js';
-import { type Finding, fail, ok, warn } from './finding.js';
+import { shellWord } from '../shell-word.js';
+import { type Finding, fail, failureOf, ok, warn } from './finding.js';
 import { type PodmanInfo, usesCfsOverlay } from './podman.js';
 
-const EXPORT = 'sudo cfsctl podman export-store';
+/** What has to be said of a store that is not the one that commands take by themselves. */
+function optionOf(store: string): string {
+  return store === DEFAULT_STORE ? '' : ` --store ${shellWord(store)}`;
+}
 
 export function checkStore(store: string, info: PodmanInfo | undefined): Finding[] {
-  const exported = readLayers(store);
+  const images = readImages(store);
   return [
-    judgeExported(store, exported),
-    judgeTold(store, storageConf()),
-    ...(info === undefined || exported === undefined || exported.length === 0
+    judgeExported(store, images),
+    judgeTold(store),
+    ...(info === undefined || images === undefined || images.length === 0
       ? []
-      : [judgeAttached(exported, attachedNow(store), info)]),
+      : [judgeAttached(store, images, attachedNow(store), info)]),
   ];
 }
 
-/** The layers of the store's images; undefined if there is no store. */
-export function readLayers(store: string): readonly string[] | undefined {
+/** The images of the store; undefined if there is no store. */
+export function readImages(store: string): readonly StoredImage[] | undefined {
   try {
-    return isStore(store) ? [...new Set(listStoredImages(store).map(({ layer }) => layer))] : undefined;
+    return isStore(store) ? listStoredImages(store) : undefined;
   } catch (error) {
     if (error instanceof RequestError) return undefined;
     throw error;
   }
 }
 
-export function judgeExported(store: string, layers: readonly string[] | undefined): Finding {
-  if (layers === undefined) return fail('store', `${store} is not there, or cannot be read`, EXPORT);
-  if (layers.length === 0) return warn('store', `${store} has no image`, `sudo cfsctl oci import SOURCE NAME, then ${EXPORT}`);
-  return ok('store', `${store} has ${formatCount(layers.length, 'image')}`);
+/** As many as `podman images` has lines: one for each name, and one for an image without any. */
+function countShown(images: readonly StoredImage[]): number {
+  return images.reduce((sum, { names }) => sum + Math.max(names.length, 1), 0);
 }
 
-function judgeTold(store: string, path: string): Finding {
-  const mend = 'cfsctl setup podman --write';
-  const text = readIfThere(path);
+/** `why`: says of a layer what is damaged of it. */
+export function judgeExported(store: string, images: readonly StoredImage[] | undefined, why = whyDamaged): Finding {
+  const command = exportCommand(store);
+  if (images === undefined) return fail('store', `${store} is not there, or cannot be read`, command);
+  if (images.length === 0) return warn('store', `${store} has no image`, `sudo cfsctl oci import SOURCE NAME, then ${command}`);
+  const damages = [...new Set(images.map(({ layer }) => layer))].flatMap((layer) => why(store, layer) ?? []);
+  if (damages.length > 0) return fail('store', damages.join('; '), command);
+  return ok('store', `${store} has ${formatCount(countShown(images), 'image')}`);
+}
+
+function judgeTold(store: string): Finding {
   try {
+    const path = storageConf();
+    const text = readIfThere(path);
     const stores =
       text === undefined ? undefined : valueAt(parseTomlFile(path, text).values, ['storage', 'options', 'additionalimagestores']);
     if (Array.isArray(stores) && stores.includes(store)) return ok('storage.conf', `${path} names the store`);
+    return fail('storage.conf', `${path} does not name the store ${store}`, `cfsctl setup podman${optionOf(store)} --write`);
   } catch (error) {
-    if (!(error instanceof RequestError)) throw error;
-    return fail('storage.conf', error.message, error.hint ?? 'mend it');
+    return failureOf('storage.conf', error);
   }
-  return fail('storage.conf', `${path} does not name the store ${store}`, mend);
 }
 
 /** The layers that have a mount of the service in podman's namespace; a reason where podman does not say. */
@@ -71,16 +84,18 @@ export function attachedLayers(store: string, mountinfo: string): string[] {
 }
 
 export function judgeAttached(
-  layers: readonly string[],
+  store: string,
+  images: readonly StoredImage[],
   attached: readonly string[] | string,
   info: Pick<PodmanInfo, 'store'>,
 ): Finding {
   const check = 'attached';
   if (usesCfsOverlay(info)) return ok(check, 'cfs-overlay does that when a container starts');
-  const mend = 'podman unshare cfsctl attach --all';
+  const mend = `podman unshare cfsctl attach --all${optionOf(store)}`;
   if (typeof attached === 'string') return fail(check, attached, 'podman unshare true, and mend what it says');
-  const count = layers.filter((layer) => attached.includes(layer)).length;
-  const says = `${count} of ${formatCount(layers.length, 'image')}`;
-  if (count === layers.length) return ok(check, says);
+  const count = countShown(images.filter(({ layer }) => attached.includes(layer)));
+  const all = countShown(images);
+  const says = `${count} of ${formatCount(all, 'image')}`;
+  if (count === all) return ok(check, says);
   return count === 0 ? fail(check, says, mend) : warn(check, says, `${mend}; it names those that you may not mount`);
 }

@@ -2,7 +2,7 @@
 import { readFileSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { tryLock } from '../../core/kernel/durable.js';
-import { SyscallError } from '../../core/kernel/error.js';
+import { SyscallError, isErrno } from '../../core/kernel/error.js';
 import type { Fd, OwnedFd } from '../../core/kernel/fd.js';
 import {
   O_CREAT,
@@ -34,7 +34,7 @@ import { RequestError } from '../../core/wire/errors.js';
 import { attachAt } from '../attach.js';
 import { pause } from '../deadline.js';
 import type { MountClient } from '../mount-client.js';
-import { type LayerMarker, MARKER, formatMarker, linkName } from './store-layout.js';
+import { type LayerMarker, MARKER, damagedLayer, formatMarker, linkName } from './store-layout.js';
 
 /** Where podman looks for the files of a layer, in the layer's directory. */
 const DIFF = 'diff';
@@ -89,7 +89,7 @@ export function attachLayer(client: MountClient, directory: string, marker: Laye
 /** What is to be seen in the place of a layer's directory, the image mounted in it. A detached mount takes no other: it is put together where nobody looks. */
 function coverWith(image: Fd, directory: string, marker: LayerMarker): OwnedFd {
   const staging = join(directory, 'empty');
-  using point = openPath(staging, O_PATH | O_DIRECTORY);
+  using point = openStaging(directory, staging);
   using cover = makeCover(marker);
   attachAt(cover, point, staging);
   try {
@@ -102,14 +102,28 @@ function coverWith(image: Fd, directory: string, marker: LayerMarker): OwnedFd {
   }
 }
 
+function openStaging(directory: string, staging: string): OwnedFd {
+  try {
+    return openPath(staging, O_PATH | O_DIRECTORY);
+  } catch (cause) {
+    if (!isErrno(cause, 'ENOENT', 'ENOTDIR')) throw cause;
+    throw damagedLayer(directory, `the directory ${staging} is missing`, cause);
+  }
+}
+
 /** True if the service said that the caller may not have the image. */
 export function isRefusal(error: unknown): error is RequestError {
   return error instanceof RequestError && (error.code === 'NotTrusted' || error.code === 'NotAuthorized');
 }
 
-/** Takes the mounts of a layer away here; containers that run keep them. */
+/** Takes the mounts of a layer away here; containers that run keep them. Throws `RequestError`. */
 export function detachLayer(directory: string): void {
-  umount2(directory, MNT_DETACH);
+  try {
+    umount2(directory, MNT_DETACH);
+  } catch (cause) {
+    if (!(cause instanceof SyscallError)) throw cause;
+    throw new RequestError('Failed', `${directory} cannot be unmounted here: ${cause.message}`, { cause });
+  }
 }
 
 /** A small file system with what podman looks for in the directory of a layer, all but its files. */

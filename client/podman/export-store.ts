@@ -11,8 +11,22 @@ import { podmanName } from './podman-name.js';
 import { type PublishedImage, publish } from './publish-store.js';
 import { squash } from './squash-config.js';
 import { rememberStore } from './remembered-store.js';
-import { DRAFT, makeOpenDirectory, openForWriting, putFile, putSymlink, remove, renameDurably } from './store-files.js';
-import { type LayerMarker, MARKER, NOT_ATTACHED, formatMarker, layerDirectory, linkName, listLayers } from './store-layout.js';
+import { openForWriting } from './open-store.js';
+import { atStore } from './store-error.js';
+import { DRAFT, makeOpenDirectory, putFile, putSymlink, remove, renameDurably } from './store-files.js';
+import {
+  LAYER_DIRECTORIES,
+  type LayerMarker,
+  MARKER,
+  NOT_ATTACHED,
+  formatMarker,
+  layerDirectory,
+  linkName,
+  linkPath,
+  linkTarget,
+  tarSplitPath,
+} from './store-layout.js';
+import { listWholeLayers } from './whole-layer.js';
 import { writeLayer } from './write-layer.js';
 
 /** An OCI image that is not in the store, and why. */
@@ -24,24 +38,30 @@ export interface LeftOut {
 export interface Exported {
   readonly images: readonly PublishedImage[];
   readonly leftOut: readonly LeftOut[];
+  /** Another store, which was kept up to date before, and is not any more. */
+  readonly forgotten: string | undefined;
 }
 
 export interface ExportOptions {
   readonly store: string;
   readonly timeoutMs: number;
-  /** Told before a layer is read that the store does not have yet. */
+  /** Told before a layer is read that the store does not have yet, or not whole. */
   readonly onLayer?: (name: string) => void;
 }
 
 /**
  * Makes the store hold the OCI images that have a name in the repository, and no others. One that podman could not read is left out. podman may use the store
- * meanwhile: what it finds is always whole. Throws `RequestError`.
+ * meanwhile: what it finds is always whole. A layer that is damaged is written anew. Throws `RequestError`.
  */
-export function exportStore(repository: Repository, { store, timeoutMs, onLayer }: ExportOptions): Exported {
-  using _lock = openForWriting(store, timeoutMs);
+export function exportStore(repository: Repository, options: ExportOptions): Exported {
+  return atStore(options.store, () => writeStore(repository, options));
+}
+
+function writeStore(repository: Repository, { store, timeoutMs, onLayer }: ExportOptions): Exported {
+  using _lock = openForWriting(store, repository.path, timeoutMs);
   for (const path of ['overlay', 'overlay/l', 'overlay-layers', 'overlay-images', 'overlay-containers'])
     makeOpenDirectory(join(store, path));
-  const layers = new Map(listLayers(store).map((layer) => [layer.image, layer]));
+  const layers = new Map(listWholeLayers(store).map((layer) => [layer.image, layer]));
   const images = new Map<string, PublishedImage>();
   const leftOut: LeftOut[] = [];
   for (const { name, id } of listOciNames(repository)) {
@@ -58,8 +78,7 @@ export function exportStore(repository: Repository, { store, timeoutMs, onLayer 
     }
   }
   publish(store, [...images.values()]);
-  rememberStore(repository, store);
-  return { images: [...images.values()], leftOut };
+  return { images: [...images.values()], leftOut, forgotten: rememberStore(repository, store) };
 }
 
 function namesOf(name: string): string[] {
@@ -78,11 +97,11 @@ function addLayer(repository: Repository, store: string, image: VerityDigest, be
     changeMode(file, 0o644);
     const directory = layerDirectory(store, diffId);
     makeOpenDirectory(directory);
-    for (const name of ['empty', 'merged', 'work']) makeOpenDirectory(join(directory, name));
-    renameDurably(file, draft, join(store, 'overlay-layers', `${diffId}.tar-split.gz`));
-    const link = linkName(diffId);
-    putFile(join(directory, 'link'), link);
-    putSymlink(`../${diffId}/diff`, join(store, 'overlay/l', link));
+    remove(join(directory, MARKER));
+    for (const name of LAYER_DIRECTORIES) makeOpenDirectory(join(directory, name));
+    renameDurably(file, draft, tarSplitPath(store, diffId));
+    putFile(join(directory, 'link'), linkName(diffId));
+    putSymlink(linkTarget(diffId), linkPath(store, diffId));
     putFile(join(directory, 'diff'), NOT_ATTACHED);
     // podman gives a container's root directory the mode of what it finds here.
     chmodSync(join(directory, 'diff'), rootMode);

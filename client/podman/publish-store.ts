@@ -1,6 +1,7 @@
 // The lists of images and layers of a store for podman, and what they name. github.com/containers/storage, images.go, layers.go.
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { z } from 'zod';
 import { type SquashedImage, sha256 } from './squash-config.js';
 import { DRAFT, makeOpenDirectory, putChangedFile, putLockedFile, remove } from './store-files.js';
 import { type LayerMarker, bigDataName, linkName } from './store-layout.js';
@@ -38,10 +39,12 @@ function listPath(store: string, kind: 'layers' | 'images'): string {
   return join(store, `overlay-${kind}`, kind);
 }
 
+const list = z.array(z.looseObject({ id: z.string() }));
+
 /** Nothing if there is no list yet, or if podman could not read it either. */
 function readList(store: string, kind: 'layers' | 'images'): Record[] {
   try {
-    return JSON.parse(readFileSync(`${listPath(store, kind)}.json`, 'utf8')) as Record[];
+    return list.parse(JSON.parse(readFileSync(`${listPath(store, kind)}.json`, 'utf8')));
   } catch {
     return [];
   }

@@ -1,6 +1,7 @@
 // The repository knows the store that was made of it, so that the store follows when images come and go.
 import { randomBytes } from 'node:crypto';
-import { resolve } from 'node:path';
+import { existsSync, realpathSync } from 'node:fs';
+import { join } from 'node:path';
 import { fsync, renameAt } from '../../core/kernel/durable.js';
 import { isErrno } from '../../core/kernel/error.js';
 import type { Fd } from '../../core/kernel/fd.js';
@@ -21,15 +22,26 @@ export function rememberedStore(root: Fd): string | undefined {
   }
 }
 
-/** Whoever may not write to the repository can export it all the same, and does so again by hand. */
-export function rememberStore({ root }: Repository, store: string): void {
-  const target = resolve(store);
-  if (rememberedStore(root) === target) return;
+/**
+ * The repository knows one store. Returns another one that it knew until now, if that is still there. Whoever may not write to the repository can export it all the
+ * same, and does so again by hand.
+ */
+export function rememberStore({ root }: Repository, store: string): string | undefined {
+  const target = realpathSync(store);
+  const before = rememberedStore(root);
+  if (before === target || !putLink(root, target)) return undefined;
+  return before !== undefined && existsSync(join(before, 'overlay-images')) && realpathSync(before) !== target
+    ? before
+    : undefined;
+}
+
+/** False if the caller may not. */
+function putLink(root: Fd, target: string): boolean {
   const draft = `.${LINK}-${randomBytes(8).toString('hex')}`;
   try {
     makeSymlinkAt(target, root, draft);
   } catch (error) {
-    if (isErrno(error, 'EACCES', 'EPERM', 'EROFS')) return;
+    if (isErrno(error, 'EACCES', 'EPERM', 'EROFS')) return false;
     throw error;
   }
   try {
@@ -39,4 +51,5 @@ export function rememberStore({ root }: Repository, store: string): void {
     throw error;
   }
   fsync(root);
+  return true;
 }

@@ -2,13 +2,13 @@
 import { accessSync, constants, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { execute } from '../../core/kernel/exec.js';
-import { SyscallError } from '../../core/kernel/error.js';
 import { RequestError } from '../../core/wire/errors.js';
 import { type MountClient, connect } from '../mount-client.js';
 import { escapeText, printError } from '../output.js';
 import { attachLayer, detachLayer, isAttached, isRefusal, lockMounts } from './attach-layer.js';
 import { layerDirectoryOf, lowerLayersOf } from './overlay-options.js';
-import { type LayerMarker, readMarker } from './store-layout.js';
+import { isSystemError } from './store-error.js';
+import { type LayerMarker, damagedLayer, isOwnStore, readMarker, storeOf } from './store-layout.js';
 
 /** For the service, and for another container that starts at the same time. */
 const TIMEOUT_MS = 30_000;
@@ -20,14 +20,14 @@ export function runOverlay(args: readonly string[]): number {
     attachLowers(lowerLayersOf(args));
     execute(program, ['fuse-overlayfs', ...args], process.env);
   } catch (error) {
-    if (!(error instanceof RequestError) && !(error instanceof SyscallError)) throw error;
+    if (!(error instanceof RequestError) && !isSystemError(error)) throw error;
     printError(formatComplaint(error));
   }
   return 1;
 }
 
 /** podman puts it into one line with much else: of a hint, what stands before a text to copy. */
-function formatComplaint(error: RequestError | SyscallError): string {
+function formatComplaint(error: Error): string {
   const [next = ''] = error instanceof RequestError ? (error.hint?.split('\n') ?? []) : [];
   const hint = next === '' ? '' : ` (${next.replace(/:$/, '')})`;
   return `cfs-overlay: ${escapeText(error.message + hint)}\n`;
@@ -55,9 +55,10 @@ function ownLayerOf(lower: string): OwnLayer | undefined {
   const marker = directory === undefined ? undefined : readMarker(directory);
   if (directory !== undefined && marker !== undefined) return { ...marker, directory };
   if (statSync(lower, { throwIfNoEntry: false })?.isDirectory() === true) return undefined;
-  throw new RequestError('BadImage', `the layer at ${lower} is damaged`, {
-    hint: 'sudo cfsctl podman export-store writes it again',
-  });
+  const why = `the layer at ${lower} is damaged`;
+  throw directory !== undefined && isOwnStore(storeOf(directory))
+    ? damagedLayer(directory, why)
+    : new RequestError('BadImage', why);
 }
 
 /** A mount goes on when trust is taken back, but no container is to be started on it. Throws `RequestError`. */

@@ -1,11 +1,25 @@
 // What an image store for podman looks like, and what of it is ours. github.com/containers/storage, drivers/overlay, layers.go, images.go.
 import { createHash } from 'node:crypto';
-import { readFileSync, readdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, readFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { z } from 'zod';
 import { type VerityDigest, parseVerityDigest } from '../../core/image/digest.js';
 import { RequestError } from '../../core/wire/errors.js';
+import { shellWord } from '../shell-word.js';
 
 export const DEFAULT_STORE = '/var/lib/cfsmountd/podman';
+
+/** In a store that cfsctl made: who holds its lock is the one that writes. Others cannot open it, so nobody else can hold it. */
+export const WRITER_LOCK = '.cfsctl-lock';
+
+export function isOwnStore(store: string): boolean {
+  return existsSync(join(store, WRITER_LOCK));
+}
+
+/** The command that makes a store, or brings it up to date. */
+export function exportCommand(store: string): string {
+  return `sudo cfsctl podman export-store${store === DEFAULT_STORE ? '' : ` ${shellWord(store)}`}`;
+}
 
 /** In the directory of a layer: says that it is one of ours, and of which image. */
 export const MARKER = 'cfs-layer.json';
@@ -23,8 +37,8 @@ export function formatMarker({ image, diffId, size }: LayerMarker): string {
   return `${JSON.stringify({ version: 1, image, diffId, size })}\n`;
 }
 
-/** Throws `RequestError` BadImage for what formatMarker did not write. */
-export function parseMarker(text: string, path: string): LayerMarker {
+/** Undefined for what formatMarker did not write. */
+function parseMarker(text: string): LayerMarker | undefined {
   try {
     const { version, image, diffId, size } = JSON.parse(text) as Readonly<Record<string, unknown>>;
     if (version === 1 && typeof image === 'string' && isHex256(diffId) && Number.isSafeInteger(size))
@@ -32,7 +46,7 @@ export function parseMarker(text: string, path: string): LayerMarker {
   } catch {
     // The same as any other text.
   }
-  throw new RequestError('BadImage', `${path} is damaged`, { hint: 'sudo cfsctl podman export-store writes it again' });
+  return undefined;
 }
 
 function isHex256(value: unknown): value is string {
@@ -43,24 +57,37 @@ export function layerDirectory(store: string, diffId: string): string {
   return join(store, 'overlay', diffId);
 }
 
-/** Undefined where there is no layer of ours. */
-export function readMarker(directory: string): LayerMarker | undefined {
-  const path = join(directory, MARKER);
-  try {
-    return parseMarker(readFileSync(path, 'utf8'), path);
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
-    throw error;
-  }
+/** The store that the directory of a layer is in. */
+export function storeOf(directory: string): string {
+  return dirname(dirname(directory));
 }
 
-/** The layers of ours in a store, in the order of their names. */
-export function listLayers(store: string): LayerMarker[] {
-  return readdirSync(join(store, 'overlay'))
-    .filter(isHex256)
-    .sort()
-    .flatMap((diffId) => readMarker(layerDirectory(store, diffId)) ?? []);
+/** In the directory of a layer, beside its files; podman mounts over them. */
+export const LAYER_DIRECTORIES = ['empty', 'merged', 'work'];
+
+export function tarSplitPath(store: string, diffId: string): string {
+  return join(store, 'overlay-layers', `${diffId}.tar-split.gz`);
+}
+
+/** Undefined where there is no layer of ours. Throws `RequestError` BadImage for a marker that is damaged, or another layer's. */
+export function readMarker(directory: string): LayerMarker | undefined {
+  const path = join(directory, MARKER);
+  let marker: LayerMarker | undefined;
+  try {
+    marker = parseMarker(readFileSync(path, 'utf8'));
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
+    throw damagedLayer(directory, `${path} cannot be read (${code})`, cause);
+  }
+  if (marker?.diffId !== basename(directory)) throw damagedLayer(directory, `${path} is damaged`);
+  return marker;
+}
+
+/** `directory`: of the layer, in its store. */
+export function damagedLayer(directory: string, why: string, cause?: unknown): RequestError {
+  const hint = `${exportCommand(storeOf(directory))} writes it again`;
+  return new RequestError('BadImage', why, { hint, cause });
 }
 
 /**
@@ -70,6 +97,14 @@ export function listLayers(store: string): LayerMarker[] {
 export function linkName(diffId: string): string {
   const id = createHash('sha256').update(diffId).digest('hex').slice(0, 16).toUpperCase();
   return `if not attached - run - podman unshare cfsctl attach --all - ${id}`;
+}
+
+export function linkPath(store: string, diffId: string): string {
+  return join(store, 'overlay/l', linkName(diffId));
+}
+
+export function linkTarget(diffId: string): string {
+  return `../${diffId}/diff`;
 }
 
 /** What stands in the place of a layer's files until it is attached: not a directory, so that nobody takes it for an empty one. */
@@ -89,14 +124,18 @@ export interface StoredImage {
   readonly layer: string;
 }
 
+const imageList = z.array(
+  z.looseObject({ id: z.string(), names: z.array(z.string()).nullish(), layer: z.string().refine(isHex256) }),
+);
+
 /** Throws `RequestError` if the store cannot be read. */
 export function listStoredImages(store: string): StoredImage[] {
   const path = join(store, 'overlay-images/images.json');
   try {
-    const images = JSON.parse(readFileSync(path, 'utf8')) as readonly { id: string; names?: string[]; layer: string }[];
-    return images.map(({ id, names = [], layer }) => ({ id, names, layer }));
+    const images = imageList.parse(JSON.parse(readFileSync(path, 'utf8')));
+    return images.map(({ id, names, layer }) => ({ id, names: names ?? [], layer }));
   } catch (cause) {
-    const hint = 'sudo cfsctl podman export-store makes it; --store names another';
+    const hint = `${exportCommand(store)} makes it; --store names another`;
     throw new RequestError('BadRequest', `${store} is not a store for podman: images.json cannot be read`, { hint, cause });
   }
 }

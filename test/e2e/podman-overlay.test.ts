@@ -1,7 +1,7 @@
 // Rootless podman with cfs-overlay as its mount_program: images attach by themselves, also for containers with id maps of their own.
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { chmodSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { after, before, test } from 'node:test';
 
 import { DIST, run } from '../support/machine.js';
@@ -125,7 +125,27 @@ test('a layer whose mark is damaged, or gone, does not become an empty root', ()
     assert.equal(status, 126);
     assert.match(stderr, /cfs-overlay: .*cfs-layer\.json is damaged/);
   }
-  run('rm', marker);
+  const close = (): void => chmodSync(marker, 0);
+  const replaceByDirectory = (): void => {
+    rmSync(marker);
+    mkdirSync(marker);
+  };
+  for (const [damage, because] of [
+    [close, 'EACCES'],
+    [replaceByDirectory, 'EISDIR'],
+  ] as const) {
+    damage();
+    const { status, stderr } = tryPodman('run', '--rm', 'base', 'true');
+    assert.equal(status, 126);
+    assert.match(
+      stderr,
+      new RegExp(
+        `cfs-overlay: .*cfs-layer\\.json cannot be read \\(${because}\\) \\(sudo cfsctl podman export-store ${kit.store} `,
+      ),
+    );
+    assert.doesNotMatch(stderr, /^ +at /m);
+  }
+  rmSync(marker, { recursive: true });
   const { status, stderr } = tryPodman('run', '--rm', 'base', 'true');
   assert.equal(status, 126);
   assert.match(stderr, /cfs-overlay: the layer at .* is damaged/);
@@ -134,10 +154,14 @@ test('a layer whose mark is damaged, or gone, does not become an empty root', ()
 
 test('what podman would never say is refused', () => {
   const overlay = (...words: string[]): Outcome => tryPodman('unshare', join(DIST, 'cfs-overlay'), ...words);
+  const loop = join(user.home, 'loop/diff');
+  mkdirSync(dirname(loop));
+  symlinkSync('diff', loop);
   for (const [options, because] of [
     ['lowerdir=/a,lowerdir=/b', /lowerdir is given twice/],
     ['lowerdir=/a\\:/b', /has a backslash/],
     ['lowerdir=/nowhere/at/all', /cannot be read \(ENOENT\)/],
+    [`lowerdir=${loop}`, /^cfs-overlay: ELOOP: [^\n]*\n$/],
   ] as const) {
     const { status, stderr } = overlay('-o', options, join(user.home, 'tmp'));
     assert.equal(status, 1, options);

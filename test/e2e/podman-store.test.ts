@@ -1,10 +1,11 @@
 // Rootless podman with an additional image store whose layers are validated mounts, on the kernel's overlay: podman as it is, no mount_program.
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { chownSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chownSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 
+import { CFSCTL } from '../support/cfsctl.js';
 import { run } from '../support/machine.js';
 import type { TestImage } from '../support/oci-record.js';
 import { type PodmanKit, makeRootTree, mountsOf, openPodmanKit, storageBytes, storeLines } from '../support/podman-kit.js';
@@ -164,6 +165,54 @@ test('detach: what runs goes on, what starts does not', () => {
   assert.equal(podman('exec', 'running', 'cat', '/etc/group'), 'root:x:0:\nuser:x:1000:\n');
   assert.equal(tryPodman('run', '--rm', 'base', 'true').status, 126);
   podman('rm', '-f', '-t', '0', 'running');
+});
+
+test('doctor counts images as podman lists them', () => {
+  run(CFSCTL, 'tag', '--repo', kit.repository, 'base', 'second-name');
+  attach();
+  const rows = podman('images', '--format', '{{.ReadOnly}}').split('\n');
+  const count = rows.filter((each) => each === 'true').length;
+  assert.equal(count, 2);
+  const said = kit.room.run(user, ['cfsctl', 'doctor', '--store', kit.store]).stdout;
+  assert.match(said, new RegExp(`^ok +store +${kit.store} has ${count} images$`, 'm'));
+  assert.match(said, new RegExp(`^ok +attached +${count} of ${count} images$`, 'm'));
+  run(CFSCTL, 'rm', '--repo', kit.repository, 'second-name');
+});
+
+test('a damaged layer: attach names it and attaches the others; exported again, it is attached', async () => {
+  migrate();
+  const other = kit.add('other', makeRootTree(join(kit.room.path, 'other-tree'), 1000));
+  kit.export();
+  await kit.trust([base, other]);
+  const images = JSON.parse(readFileSync(join(kit.store, 'overlay-images/images.json'), 'utf8')) as {
+    names: string[];
+    layer: string;
+  }[];
+  const directory = join(kit.store, 'overlay', images.find(({ names }) => names.includes('localhost/base:latest'))!.layer);
+  for (const [damage, because] of [
+    [() => writeFileSync(join(directory, 'cfs-layer.json'), '{'), /cfs-layer\.json is damaged/],
+    [() => rmSync(join(directory, 'cfs-layer.json')), /has no cfs-layer\.json/],
+    [() => rmSync(join(directory, 'empty'), { recursive: true }), /\/empty is missing/],
+    [() => rmSync(directory, { recursive: true }), /has no cfs-layer\.json/],
+  ] as const) {
+    damage();
+    const all = attach();
+    assert.deepEqual([all.status, all.stdout], [0, '']);
+    assert.match(all.stderr, /^cfsctl: left out localhost\/base:latest: [^\n]*\n$/);
+    assert.match(all.stderr, because);
+    const listed = JSON.parse(attach('--all', '--json').stdout) as { images: string[]; state: string }[];
+    assert.deepEqual(listed.map(({ state }) => state).sort(), ['damaged', 'was attached']);
+    assert.equal(podman('run', '--rm', 'other', 'cat', '/etc/group'), 'root:x:0:\nuser:x:1000:\n');
+    const named = attach('base');
+    assert.equal(named.status, 1);
+    assert.match(named.stderr, because);
+    assert.ok(named.stderr.includes(`hint: sudo cfsctl podman export-store ${kit.store} writes it again`), named.stderr);
+    assert.equal(tryPodman('unshare', 'cfsctl', 'detach', '--store', kit.store, '--all').status, 0);
+    kit.export();
+    assert.deepEqual(attach(), { status: 0, stdout: '', stderr: '' });
+    podman('run', '--rm', 'base', 'true');
+    migrate();
+  }
 });
 
 test('trust taken back, a digest never trusted, the service stopped: attach says why, and nothing runs', async () => {

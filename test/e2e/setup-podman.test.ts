@@ -4,10 +4,12 @@ import { chmodSync, existsSync, readFileSync, rmSync, symlinkSync } from 'node:f
 import { join } from 'node:path';
 import { after, before, beforeEach, test } from 'node:test';
 
+import { CFSCTL } from '../support/cfsctl.js';
 import { type Daemon, startDaemon } from '../support/daemon.js';
 import { addToRepository, makeErofs, policyText } from '../support/images.js';
 import { DIST, run } from '../support/machine.js';
 import { type Room, type RoomUser, makeEmptyStore, openRoom, writeOwn } from '../support/podman.js';
+import { runAs } from '../support/run-as.js';
 import { startPlugin } from '../support/volume-plugin.js';
 
 let room: Room;
@@ -155,7 +157,7 @@ test('doctor: of a user who has nothing yet, with what to do', () => {
   assert.match(findings['service']!.mend!, /systemctl enable --now cfsmountd\.socket/);
   assert.deepEqual([findings['subuid']!.status, findings['newuidmap']!.status], ['ok', 'ok']);
   assert.match(findings['podman']!.says, /never used/);
-  assert.equal(findings['storage.conf']!.mend, 'cfsctl setup podman --write');
+  assert.equal(findings['storage.conf']!.mend, `cfsctl setup podman --store ${store} --write`);
   // To ask podman would have made it choose a storage driver.
   assert.equal(has('.local'), false);
 });
@@ -207,6 +209,15 @@ test('doctor: files that are broken are findings, and the rest is looked at', ()
   assert.match(findings['podman']!.says, /storage\.conf:\d: not valid TOML/);
   assert.match(findings['volume plugin']!.says, /50-cfsctl\.conf:\d: not valid TOML/);
   assert.equal(findings['newuidmap']!.status, 'ok');
+});
+
+test('doctor: of a user without a name and a home, that is a finding, and the rest is looked at', () => {
+  const { status, stdout, stderr } = runAs(4712, [CFSCTL, '--json', 'doctor', '--store', store]);
+  assert.deepEqual([status, stderr], [1, '']);
+  const findings = new Map((JSON.parse(stdout) as Shown[]).map((finding) => [finding.check, finding]));
+  assert.equal(findings.get('subuid')!.mend, 'sudo useradd --uid 4712 user4712');
+  assert.match(findings.get('store')!.says, / has no image$/);
+  for (const check of ['podman', 'storage.conf', 'volume plugin']) assert.equal(findings.get(check)!.status, 'fail', check);
 });
 
 test('doctor: root is told of the host alone; in podman unshare it says to go out', () => {
