@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { RequestError } from '../../core/wire/errors.js';
 import { askPodman } from '../ask-podman.js';
 import { formatJson, print, printPieces, UNPRINTABLE } from '../output.js';
+import { exportCommand } from '../podman/store-layout.js';
 import { runtimeDirectory } from '../xdg.js';
 import { type Change, diffOf, isNeeded, requireChangeable } from './change.js';
 import { makeChanges, makeChangesForPodman } from './make-changes.js';
@@ -102,14 +103,14 @@ function requireMountProgram(storageText: string): string {
 
 function noStore(store: string): RequestError {
   return new RequestError('Failed', `there is no store ${store}, and podman does not start when one is missing`, {
-    hint: 'sudo cfsctl podman export-store',
+    hint: exportCommand(store),
   });
 }
 
 /** What the user should know before. */
 function findNotes({ store }: SetupOptions): string[] {
   const notes: string[] = [];
-  if (!isStore(store)) notes.push(`There is no store ${store} yet: sudo cfsctl podman export-store`);
+  if (!isStore(store)) notes.push(`There is no store ${store} yet: ${exportCommand(store)}`);
   const system = ['/etc/containers/storage.conf', '/usr/share/containers/storage.conf'].find((path) => existsSync(path));
   if (system !== undefined && readIfThere(storageConf()) === undefined)
     notes.push(`podman reads your storage.conf in place of ${system}: look whether you need something of it.`);
