@@ -94,6 +94,7 @@ const usage: [args: string[], status: number, stderr: RegExp][] = [
   [['policy', 'untrust', 'nobody-has-this', '--policy-dir', '/nonexistent'], 1, /there is no rule nobody-has-this/],
   [['log', '--lines', '0'], 2, /whole number, 1 to 9999999/],
   [['log', '/nonexistent'], 1, /the log \/nonexistent cannot be read \(ENOENT\)/],
+  [['log', '/etc/passwd'], 1, /\/etc\/passwd is no log of the service/],
   [['mkfs', '--from-file', '/', '/nonexistent/x'], 1, /\/ is a directory, and no dump/],
   [['mkfs', '--min-version', '1', '--max-version', '0', '/', '/nonexistent/x'], 2, /higher than --max-version/],
   [['--json', 'oci', 'import'], 2, /"hint":"cfsctl oci import --help"\}\n$/],

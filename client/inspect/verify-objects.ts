@@ -4,7 +4,7 @@ import type { NeededObject } from '../../core/image/facts.js';
 import { SyscallError } from '../../core/kernel/error.js';
 import type { Fd } from '../../core/kernel/fd.js';
 import { statFd } from '../../core/kernel/stat.js';
-import { formatBytes } from '../output.js';
+import { formatBytes, formatCount } from '../output.js';
 import { type Progress, showProgress } from '../progress.js';
 import { hashFile } from './hash-file.js';
 import { openObject } from './objects.js';
@@ -67,8 +67,8 @@ function checkObject({ digest, path, size }: NeededObject, store: Fd, progress: 
 }
 
 export function formatVerification({ objects, bytes, faults }: Verification): string {
-  if (faults.length === 0) return `${objects} objects, ${formatBytes(bytes)}: all as the image says\n`;
-  return `${faults.length} of ${objects} objects are not as the image says\n`;
+  if (faults.length === 0) return `${formatCount(objects, 'object')}, ${formatBytes(bytes)}: all as the image says\n`;
+  return `${faults.length} of ${formatCount(objects, 'object')} ${faults.length === 1 ? 'is' : 'are'} not as the image says\n`;
 }
 
 export function formatFault({ object, because }: FaultyObject): string {

@@ -35,6 +35,12 @@ function readJournal(): string {
 }
 
 function readLog(file: string): string {
+  const log = readText(file);
+  if (log.trim() === '' || log.split('\n').some((line) => parseLine(line) !== undefined)) return log;
+  throw new RequestError('Failed', `${file === '-' ? 'standard input' : file} is no log of the service: no line of it is JSON`);
+}
+
+function readText(file: string): string {
   try {
     return readFileSync(file === '-' ? 0 : file, 'utf8');
   } catch (cause) {
@@ -42,13 +48,19 @@ function readLog(file: string): string {
   }
 }
 
-/** Other lines are none of ours; a priority may stand in front. */
+/** Other lines are none of ours. */
 function parseAudit(line: string): AuditLine[] {
+  const value = parseLine(line);
+  return value?.['audit'] === true ? [value] : [];
+}
+
+/** A priority may stand in front. */
+function parseLine(line: string): AuditLine | undefined {
   try {
-    const value = JSON.parse(line.replace(/^<\d>/, '')) as AuditLine | null;
-    return typeof value === 'object' && value?.['audit'] === true ? [value] : [];
+    const value = JSON.parse(line.replace(/^<\d>/, '')) as unknown;
+    return typeof value === 'object' && value !== null ? (value as AuditLine) : undefined;
   } catch {
-    return [];
+    return undefined;
   }
 }
 

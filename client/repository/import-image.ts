@@ -33,6 +33,12 @@ export interface Imported {
   readonly written: WrittenObjects;
 }
 
+/** Before a repository is made for them. Throws `RequestError` BadRequest. */
+export function requireSource({ path, objects }: ImportSource): void {
+  for (const named of [path, ...(objects === undefined ? [] : [objects])])
+    if (named !== '-') orCannotOpen(named, () => statSync(named));
+}
+
 /** Adds an image and its objects, and then its name. Whatever ends the program before, the repository is as good as it was. Throws `RequestError`. */
 export async function importImage({ root, path, algorithm }: Repository, source: ImportSource, name: string): Promise<Imported> {
   const directory = atRepository(path, () => openBeneath(root, 'objects', O_RDONLY | O_DIRECTORY));

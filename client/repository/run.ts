@@ -8,7 +8,7 @@ import { updateStore } from '../podman/update-store.js';
 import { findImage, requireName } from './find-image.js';
 import { inspectRepository } from './fsck.js';
 import { collectGarbage } from './gc.js';
-import { importImage } from './import-image.js';
+import { importImage, requireSource } from './import-image.js';
 import { listOverlayMounts } from './live-mounts.js';
 import { removeRef, setRef } from './links.js';
 import type { ServiceMount } from './mounted.js';
@@ -33,8 +33,10 @@ export interface ImportOptions extends RepositoryOptions {
 
 export async function runImport(path: string, name: string, options: ImportOptions): Promise<void> {
   requireName(name);
+  const source = { path, objects: options.objects };
+  requireSource(source);
   using repository = open(options, { lock: 'shared', purpose: 'create' });
-  const { digest, written } = await importImage(repository, { path, objects: options.objects }, name);
+  const { digest, written } = await importImage(repository, source, name);
   // The name may have been that of an OCI image.
   followWithStore(repository, options);
   const where = realpathSync(repository.path);

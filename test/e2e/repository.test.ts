@@ -241,13 +241,13 @@ test('tag and rm of what is not there: exit 1, and what there is stays', () => {
   assertSound(repository, /^22 objects, 1 image, 0 names: /);
 });
 
-test('a repository that is missing is made by import only', () => {
+test('a repository that is missing is made by import only, and not for a source that is not there', () => {
+  const refusal = /the repository .*none: openat2: ENOENT\n {2}hint: cfsctl import makes a repository/;
   for (const words of [['tag', 'a', 'b'], ['rm', 'a'], ['gc'], ['fsck']])
-    assertRefused(
-      cfsctl(...words, '--repo', at('nope')),
-      /the repository .*nope: openat2: ENOENT\n {2}hint: cfsctl import makes a repository/,
-    );
-  assertRefused(cfsctl('import', '--repo', at('objects-not'), at('nope'), 'x'), /ENOENT/);
+    assertRefused(cfsctl(...words, '--repo', at('none')), refusal);
+  for (const words of [[at('nope')], ['--objects', at('nope'), at('tree')]])
+    assertRefused(cfsctl('import', '--repo', at('none'), ...words, 'x'), /nope cannot be opened \(ENOENT\)/);
+  assert.ok(!readdirSync(scratch.path).includes('none'));
 });
 
 test('fsck reports each problem, exit 1; import of the same mends what is missing', () => {

@@ -4,6 +4,10 @@ import { existsSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+import { DEFAULT_REPOSITORIES } from '../../client/repository/defaults.js';
+import { O_DIRECTORY, O_RDONLY, openPath } from '../../core/kernel/file.js';
+import { measureVerity } from '../../core/kernel/verity.js';
+
 /** Root of the checkout: this file is build/test/support/machine.js when it runs. */
 export const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '../../..');
 
@@ -26,6 +30,13 @@ export function withoutSample(): string | false {
 /** Fails the process when privileged tests were asked for and cannot run. */
 export function requirePrivileges(): void {
   if (process.getuid?.() !== 0) throw new Error('these tests mount file systems and must run as root: sudo make test');
+  for (const path of DEFAULT_REPOSITORIES.filter((one) => existsSync(one))) {
+    using repository = openPath(path, O_RDONLY | O_DIRECTORY);
+    if (measureVerity(repository).state !== 'unsupported') continue;
+    throw new Error(
+      `every service looks into ${path}, which has no fs-verity here, and so would those of the tests: move it away`,
+    );
+  }
 }
 
 /** Runs a command to its end; throws with its output unless it exits with 0. */
