@@ -152,7 +152,7 @@ test('an ordinary user makes image and objects; modes follow the umask for the i
   assert.equal(statSync(at('home/tree.cfs')).mode & 0o777, 0o600);
   const [object] = objectsIn(at('home/new/objects'));
   assert.equal(statSync(at('home/new/objects', object!)).mode & 0o777, 0o644);
-  assertDone(asUser('verify', 'tree.cfs', 'new/objects'), /^1 objects/);
+  assertDone(asUser('verify', 'tree.cfs', 'new/objects'), /^1 object,/);
 });
 
 test('the image is replaced in one piece: its mode stays, a symlink to it stays, and a pipe takes the bytes', () => {
@@ -272,7 +272,7 @@ test('a full disk: which store it was, and the next run goes on', () => {
     );
     truncateSync(at('full/ballast'), 0);
     assertDone(asUser('mkfs', '--digest-store', at('full/objects'), tree, 'full.cfs'), '');
-    assertDone(asUser('verify', 'full.cfs', at('full/objects')), /^1 objects/);
+    assertDone(asUser('verify', 'full.cfs', at('full/objects')), /^1 object,/);
   } finally {
     run('umount', at('full'));
   }
