@@ -1,8 +1,10 @@
 // Container images in all their forms, from the archive to the mount's image; and what the repository keeps of them. The built cfsctl as an ordinary user.
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, readdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { gzipSync } from 'node:zlib';
 
 import { cfsctl, outputOf } from '../support/cfsctl.js';
 import { run } from '../support/machine.js';
@@ -74,6 +76,19 @@ test('docker-archive, OCI layout and OCI archive, plain, gzip and zstd, are one 
   assert.equal(seen.size, 1);
   // etc/big, opaque/above and the image; what is hidden is not stored.
   assertSound(repository, /^3 objects, 1 image, 1 name, 1 OCI image: /);
+});
+
+test('layers in several members or frames, as pigz, estargz and zstd:chunked make them', () => {
+  const repository = fresh('repository');
+  const halves = [base.subarray(0, 700), base.subarray(700)];
+  const skipped = Buffer.from('502a4d1804000000736b6970', 'hex'); // of four bytes, which mean nothing
+  const zstd = halves.map((input) => spawnSync('zstd', ['-q', '-c'], { input }).stdout);
+  const blobs = { gzip: Buffer.concat(halves.map((half) => gzipSync(half))), zstd: Buffer.concat([skipped, ...zstd, skipped]) };
+  for (const packing of ['gzip', 'zstd'] as const) {
+    const files = ociLayout([{ layers: [{ tar: base, packing, blob: blobs[packing] }] }]);
+    const { layers } = importInto(repository, writeFiles(fresh('frames'), files), packing);
+    assert.deepEqual(layers, [{ diffId: `sha256:${sha256(base)}`, size: base.length }]);
+  }
 });
 
 test('layers are flattened: whiteouts, opaque directories, hard links across layers, owners and modes', () => {
