@@ -18,12 +18,15 @@ const outside = join(scratch.path, 'outside');
 let daemon: Daemon;
 let actor: Actor;
 
-/** A trusted image for each trap, so that no two have the same digest. */
+/** A trusted image for each trap, so that no two have the same digest, nor a directory of objects in common. */
 const digests: string[] = [];
+const directoryOf = (digest: string): string => digest.slice('sha256:'.length, 'sha256:xx'.length);
 
 function makeImage(content: string): { path: string; hex: string } {
   const path = join(outside, `${digests.length}.erofs`);
-  const digest = makeErofs(path, { hello: content });
+  const taken = new Set(['00', ...digests.map(directoryOf)]);
+  let digest = '';
+  for (let i = 0; digest === '' || taken.has(directoryOf(digest)); i++) digest = makeErofs(path, { hello: `${content} ${i}` });
   digests.push(digest);
   return { path, hex: digest.slice('sha256:'.length) };
 }

@@ -274,7 +274,12 @@ export const DEFENCES_2: readonly Defence[] = [
         find: `      get gids() {
         return open ? groupsOf(socket, peer) : [peer.gid];
       },`,
-        replace: '      gids: [peer.gid, ...peerGroups(socket)],',
+        replace: '      gids,',
+      },
+      {
+        source: 'daemon/transport/direct.ts',
+        find: '    const stream = openStream(\n',
+        replace: '    const gids = [peer.gid, ...peerGroups(socket)];\n    const stream = openStream(\n',
       },
     ],
   },
