@@ -1,6 +1,6 @@
 // The daemon under what cfsmountd.service takes from it, as far as that works without a service manager: capabilities, system calls, address
 // families, namespaces, network. What the unit does to the file system is tested with systemd itself (test/package).
-import { chmodSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { compileProgram } from './compile.js';
@@ -53,9 +53,7 @@ export function confinePrograms(directory: string, capabilities: readonly string
   writeFileSync(allowed, allowedNumbers());
   const confine = join(directory, 'confine');
   compileProgram(join(ROOT, 'test/support/confine.c'), confine, `-DALLOWED="${allowed}"`);
-  for (const name of ['cfsctl', 'code', 'cfsmountd-park', 'cfsmountd-worker.cjs', 'package.json']) {
-    symlinkSync(join(DIST, name), join(directory, name));
-  }
+  for (const name of readdirSync(DIST).filter((one) => one !== 'cfsmountd')) symlinkSync(join(DIST, name), join(directory, name));
   const bounds = ['-all', ...capabilities.map((name) => name.replace(/^CAP_/, '+').toLowerCase())].join(',');
   const words = `unshare --net --ipc --uts -- setpriv --bounding-set=${bounds} -- '${confine}' '${join(DIST, 'cfsmountd')}'`;
   writeFileSync(join(directory, 'cfsmountd'), `#!/bin/sh\nexec ${words} "$@"\n`);
